@@ -1,0 +1,24 @@
+//! gpux builds, moves and runs ONNX models as content-addressed OCI artifacts.
+//!
+//! Data flows one way, left to right and top to bottom:
+//!
+//! ```text
+//! main → cli → commands → bundle   → gpuxfile, onnx → tensor
+//!                       → predict  → runtime → onnx, tensor
+//!                                    store, bundle → oci, fs
+//! ```
+//!
+//! | on disk | module |
+//! |---|---|
+//! | `$GPUX_HOME/store/`, `store.lock`, `leases/`, `ingest/` | [`store`] |
+//! | `$GPUX_HOME/store/blobs/…` of one artifact, as a model's files | [`bundle`] |
+//! | `GPUXfile`, `gpux.yml` | [`gpuxfile`] |
+//! | `*.onnx` | [`onnx`] |
+//! | `.npy`, `.npz`, `.raw`, JSON tensors | [`tensor`] |
+//! | shared libraries of ONNX Runtime | [`runtime`] |
+//!
+//! `tests/arrows.rs` holds the table of who may name whom.
+
+pub mod fs;
+pub mod runtime;
+pub mod tensor;

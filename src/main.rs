@@ -1,0 +1,3 @@
+//! The `gpux` command.
+
+fn main() {}

@@ -1,0 +1,5 @@
+//! The integration tests: one binary, one file a verb or theme.
+
+#![allow(clippy::unwrap_used)]
+
+mod fixtures;

@@ -20,5 +20,6 @@
 //! `tests/arrows.rs` holds the table of who may name whom.
 
 pub mod fs;
+pub mod oci;
 pub mod runtime;
 pub mod tensor;

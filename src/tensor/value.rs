@@ -43,6 +43,41 @@ macro_rules! for_data {
     };
 }
 
+pub(crate) use for_data;
+
+/// Runs the same expression with the Rust type of a [`DType`] that tensors hold, and another for the other types.
+macro_rules! for_dtype {
+    ($dtype:expr, $T:ident => $body:expr, else $other:expr) => {
+        match $dtype {
+            $crate::tensor::DType::F16 => $crate::tensor::value::with_type!($T, half::f16, $body),
+            $crate::tensor::DType::BF16 => $crate::tensor::value::with_type!($T, half::bf16, $body),
+            $crate::tensor::DType::F32 => $crate::tensor::value::with_type!($T, f32, $body),
+            $crate::tensor::DType::F64 => $crate::tensor::value::with_type!($T, f64, $body),
+            $crate::tensor::DType::I8 => $crate::tensor::value::with_type!($T, i8, $body),
+            $crate::tensor::DType::I16 => $crate::tensor::value::with_type!($T, i16, $body),
+            $crate::tensor::DType::I32 => $crate::tensor::value::with_type!($T, i32, $body),
+            $crate::tensor::DType::I64 => $crate::tensor::value::with_type!($T, i64, $body),
+            $crate::tensor::DType::U8 => $crate::tensor::value::with_type!($T, u8, $body),
+            $crate::tensor::DType::U16 => $crate::tensor::value::with_type!($T, u16, $body),
+            $crate::tensor::DType::U32 => $crate::tensor::value::with_type!($T, u32, $body),
+            $crate::tensor::DType::U64 => $crate::tensor::value::with_type!($T, u64, $body),
+            $crate::tensor::DType::Bool => $crate::tensor::value::with_type!($T, bool, $body),
+            $crate::tensor::DType::String => $crate::tensor::value::with_type!($T, String, $body),
+            _ => $other,
+        }
+    };
+}
+pub(crate) use for_dtype;
+
+/// Gives `$T` a meaning within an expression.
+macro_rules! with_type {
+    ($T:ident, $rust:ty, $body:expr) => {{
+        type $T = $rust;
+        $body
+    }};
+}
+pub(crate) use with_type;
+
 impl Data {
     /// Counts the elements.
     pub fn len(&self) -> usize {
@@ -137,7 +172,13 @@ pub enum TensorError {
     /// The product of the shape does not fit in memory.
     #[error("shape {0:?} overflows")]
     Overflow(Vec<usize>),
+    /// The shape has more dimensions than a tensor may have.
+    #[error("a shape of {0} dimensions is over the limit of {MAX_RANK}")]
+    Rank(usize),
 }
+
+/// Is the greatest number of dimensions of a tensor: NumPy's own limit, and a bound on recursion along a shape.
+pub const MAX_RANK: usize = 64;
 
 impl Tensor {
     /// Joins a shape and elements.
@@ -146,6 +187,9 @@ impl Tensor {
     /// Errors: [`TensorError`] where the two disagree.
     pub fn new(shape: impl Into<Vec<usize>>, data: Data) -> Result<Self, TensorError> {
         let shape = shape.into();
+        if shape.len() > MAX_RANK {
+            return Err(TensorError::Rank(shape.len()));
+        }
         let Some(needed) = count(&shape) else {
             return Err(TensorError::Overflow(shape));
         };
@@ -157,6 +201,12 @@ impl Tensor {
             });
         }
         Ok(Tensor { shape, data })
+    }
+
+    /// Joins a shape and elements that are known to agree, having come from one tensor.
+    pub(super) fn from_checked_parts(shape: Vec<usize>, data: Data) -> Self {
+        debug_assert_eq!(count(&shape), Some(data.len()));
+        Tensor { shape, data }
     }
 
     /// Joins a shape and a vector of elements, as [`Tensor::new`] does.
@@ -191,7 +241,7 @@ impl Tensor {
 }
 
 /// Multiplies the sizes of a shape; `None` on overflow.
-fn count(shape: &[usize]) -> Option<usize> {
+pub(super) fn count(shape: &[usize]) -> Option<usize> {
     if shape.contains(&0) {
         return Some(0);
     }
@@ -221,5 +271,6 @@ mod tests {
             Tensor::from_vec([usize::MAX, 2], vec![0u8; 2]),
             Err(TensorError::Overflow(_))
         ));
+        assert_eq!(Tensor::from_vec(vec![1; 65], vec![0u8]), Err(TensorError::Rank(65)));
     }
 }

@@ -1,0 +1,172 @@
+//! Elements and lists as they come, checked against a port.
+
+use super::decode::Failure;
+use super::error::{Error, Found, ShapeFault};
+use crate::tensor::cast::Cast;
+use crate::tensor::{CastError, Dim, IndexPath, MAX_RANK, Port, Tensor};
+
+/// Says that reading stops; the reason waits in the [`Builder`].
+pub(super) struct Stop;
+
+/// Collects the elements of one tensor from a walk over nested lists.
+pub(super) struct Builder<'p, T> {
+    port: &'p Port,
+    elements: Vec<T>,
+    /// For each open list, the index of the value that comes next.
+    at: Vec<usize>,
+    /// How many lists deep the elements lie, once that is known.
+    rank: Option<usize>,
+    /// The length of the lists in each dimension, once one was closed.
+    sizes: Vec<Option<usize>>,
+    fault: Option<Error>,
+}
+
+impl<'p, T: Cast> Builder<'p, T> {
+    /// Starts with room for the elements that the port declares, at most `bound`.
+    pub(super) fn new(port: &'p Port, bound: usize) -> Self {
+        let dims = port.shape.dims();
+        let declared = dims.and_then(|dims| {
+            dims.iter().try_fold(1u64, |product, dim| match dim {
+                Dim::Fixed(size) => product.checked_mul(*size),
+                Dim::Symbol(_) | Dim::Unknown => Some(product),
+            })
+        });
+        let room = declared.map_or(0, |count| usize::try_from(count).unwrap_or(bound).min(bound));
+        Builder {
+            port,
+            elements: Vec::with_capacity(room),
+            at: Vec::new(),
+            rank: dims.map(<[Dim]>::len),
+            sizes: vec![None; dims.map_or(0, <[Dim]>::len)],
+            fault: None,
+        }
+    }
+
+    /// Takes one element.
+    #[inline]
+    pub(super) fn push(&mut self, found: Found, element: Result<T, CastError>) -> Result<(), Stop> {
+        if self.rank != Some(self.at.len()) {
+            self.settle_rank(found)?;
+        }
+        match element {
+            Ok(element) => self.elements.push(element),
+            Err(source) => return Err(self.stop_at_value(source)),
+        }
+        if let Some(index) = self.at.last_mut() {
+            *index += 1;
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn settle_rank(&mut self, found: Found) -> Result<(), Stop> {
+        match self.rank {
+            None => {
+                self.rank = Some(self.at.len());
+                Ok(())
+            }
+            Some(rank) => Err(self.stop(ShapeFault::TooShallow { rank, found })),
+        }
+    }
+
+    /// Enters a list.
+    pub(super) fn open(&mut self) -> Result<(), Stop> {
+        if let Some(rank) = self.rank
+            && self.at.len() >= rank
+        {
+            return Err(self.stop(ShapeFault::TooDeep { rank }));
+        }
+        if self.at.len() == MAX_RANK {
+            return Err(self.stop(ShapeFault::Nesting));
+        }
+        self.at.push(0);
+        if self.sizes.len() < self.at.len() {
+            self.sizes.push(None);
+        }
+        Ok(())
+    }
+
+    /// Leaves the innermost list.
+    pub(super) fn close(&mut self) -> Result<(), Stop> {
+        let found = self.at.pop().unwrap_or_default();
+        let axis = self.at.len();
+        if let Some(Dim::Fixed(expected)) = self.port.shape.dims().and_then(|dims| dims.get(axis))
+            && *expected != found as u64
+        {
+            let expected = *expected;
+            return Err(self.stop(ShapeFault::Length { axis, expected, found }));
+        }
+        match self.sizes[axis] {
+            None => self.sizes[axis] = Some(found),
+            Some(expected) if expected == found => {}
+            Some(expected) => return Err(self.stop(ShapeFault::Ragged { axis, expected, found })),
+        }
+        if found == 0 && self.rank.is_none() {
+            self.rank = Some(axis + 1);
+        }
+        if let Some(index) = self.at.last_mut() {
+            *index += 1;
+        }
+        Ok(())
+    }
+
+    /// Refuses what is never an element.
+    pub(super) fn refuse(&mut self, found: Found) -> Stop {
+        self.stop(ShapeFault::NoElement(found))
+    }
+
+    /// Makes the tensor.
+    pub(super) fn finish(mut self) -> Result<Tensor, Error> {
+        let mut shape = Vec::with_capacity(self.sizes.len());
+        for axis in 0..self.sizes.len() {
+            // Below an empty list nothing was seen; the port may still tell.
+            let size = self.sizes[axis].or_else(|| match self.port.shape.dims()?.get(axis)? {
+                Dim::Fixed(size) => usize::try_from(*size).ok(),
+                Dim::Symbol(_) | Dim::Unknown => None,
+            });
+            match size {
+                Some(size) => shape.push(size),
+                None => return Err(self.shape_error(ShapeFault::Open { axis })),
+            }
+        }
+        let elements = std::mem::take(&mut self.elements);
+        Tensor::from_vec(shape, elements).map_err(|source| Error::Tensor {
+            name: self.port.name.clone(),
+            source,
+        })
+    }
+
+    /// Gives the reason of a stop, or else the place where the text itself went wrong.
+    pub(super) fn explain<E>(self, source: E) -> Failure<E> {
+        match self.fault {
+            Some(fault) => Failure::Refused(fault),
+            None => Failure::Unreadable(IndexPath(self.at), source),
+        }
+    }
+
+    #[cold]
+    fn stop(&mut self, fault: ShapeFault) -> Stop {
+        self.fault = Some(self.shape_error(fault));
+        Stop
+    }
+
+    #[cold]
+    fn stop_at_value(&mut self, source: CastError) -> Stop {
+        self.fault = Some(Error::Value {
+            name: self.port.name.clone(),
+            path: IndexPath(self.at.clone()),
+            source,
+        });
+        Stop
+    }
+
+    fn shape_error(&self, fault: ShapeFault) -> Error {
+        Error::Shape {
+            name: self.port.name.clone(),
+            path: IndexPath(self.at.clone()),
+            dtype: self.port.dtype,
+            shape: self.port.shape.clone(),
+            fault,
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! Tensors as JSON: nested lists, or a bare value for a scalar.
+//!
+//! Values are cast to the type that the port declares, by the rules of [`CastError`](super::CastError): whole numbers
+//! where floats are wanted, `"NaN"`, `"Infinity"` and `"-Infinity"` for the floats that JSON has no number for. Text is
+//! read straight into typed elements: no tree of values stands between.
+
+mod build;
+mod decode;
+mod encode;
+mod error;
+mod map;
+#[cfg(test)]
+mod tests;
+
+pub use decode::{decode, decode_text};
+pub use encode::{Nested, encode, write};
+pub use error::{Error, Found, NameError, ShapeFault};
+pub use map::{decode_map, decode_map_value};

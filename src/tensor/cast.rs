@@ -35,13 +35,8 @@ pub enum CastError {
     #[error("{} is not a whole number, as {dtype} needs", Number::Float(*value))]
     Fraction { value: f64, dtype: DType },
     /// The value lies outside the type.
-    #[error("{value} is outside {dtype}, which goes from {least} to {greatest}")]
-    Range {
-        value: Number,
-        dtype: DType,
-        least: Number,
-        greatest: Number,
-    },
+    #[error("{value} is outside {dtype}{}", Extent(*dtype))]
+    Range { value: Number, dtype: DType },
     /// The value is a whole number that a float type would round.
     #[error("{dtype} does not hold {value} exactly; the nearest is {nearest}")]
     Inexact { value: i128, dtype: DType, nearest: Number },
@@ -57,6 +52,19 @@ pub enum CastError {
     /// The type is made of strings.
     #[error("expected a string, found {0}")]
     BoolNotText(bool),
+}
+
+/// Writes the least and the greatest number that a type holds.
+struct Extent(DType);
+
+impl fmt::Display for Extent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bounds = for_dtype!(self.0, T => <T as Cast>::BOUNDS, else None);
+        match bounds {
+            Some((least, greatest)) => write!(f, ", which goes from {least} to {greatest}"),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Shows the beginning of a text that may be long.
@@ -102,7 +110,7 @@ pub enum TensorCastError {
     Element {
         path: IndexPath,
         #[source]
-        source: CastError,
+        source: Box<CastError>,
     },
     /// Tensors do not hold the type.
     #[error("{0} is not a type that tensors hold here")]
@@ -123,7 +131,7 @@ impl Tensor {
             Ok(data) => Ok(Tensor::from_checked_parts(shape, data)),
             Err((offset, source)) => Err(TensorCastError::Element {
                 path: IndexPath::of(&shape, offset),
-                source,
+                source: Box::new(source),
             }),
         }
     }
@@ -141,6 +149,8 @@ fn cast_all<T: Cast>(data: &Data) -> Result<Data, (usize, CastError)> {
 
 /// Makes elements of a type from values of each kind.
 pub(super) trait Cast: Element {
+    /// The least and the greatest finite number of the type, where it holds numbers.
+    const BOUNDS: Option<(Number, Number)>;
     fn from_bool(value: bool) -> Result<Self, CastError>;
     fn from_integer(value: i128) -> Result<Self, CastError>;
     fn from_float(value: f64) -> Result<Self, CastError>;
@@ -153,19 +163,20 @@ pub(super) trait Cast: Element {
 macro_rules! integers {
     ($($rust:ty),*) => { $(
         impl Cast for $rust {
+            const BOUNDS: Option<(Number, Number)> =
+                Some((Number::Integer(<$rust>::MIN as i128), Number::Integer(<$rust>::MAX as i128)));
             fn from_bool(value: bool) -> Result<Self, CastError> {
                 Ok(value.into())
             }
             fn from_integer(value: i128) -> Result<Self, CastError> {
-                value.try_into().map_err(|_| outside_integers::<Self>(Number::Integer(value), <$rust>::MIN, <$rust>::MAX))
+                value.try_into().map_err(|_| outside::<Self>(Number::Integer(value)))
             }
             fn from_float(value: f64) -> Result<Self, CastError> {
                 if value.trunc() != value || value.is_infinite() {
                     return Err(CastError::Fraction { value, dtype: Self::DTYPE });
                 }
                 // `as` saturates, and what lies outside i128 lies outside every type here.
-                (value as i128).try_into()
-                    .map_err(|_| outside_integers::<Self>(Number::Float(value), <$rust>::MIN, <$rust>::MAX))
+                (value as i128).try_into().map_err(|_| outside::<Self>(Number::Float(value)))
             }
             fn from_text(text: &str) -> Result<Self, CastError> {
                 Err(not_text::<Self>(text))
@@ -179,13 +190,8 @@ macro_rules! integers {
 
 integers!(i8, i16, i32, i64, u8, u16, u32, u64);
 
-fn outside_integers<T: Element>(value: Number, least: impl Into<i128>, greatest: impl Into<i128>) -> CastError {
-    CastError::Range {
-        value,
-        dtype: T::DTYPE,
-        least: Number::Integer(least.into()),
-        greatest: Number::Integer(greatest.into()),
-    }
+fn outside<T: Element>(value: Number) -> CastError {
+    CastError::Range { value, dtype: T::DTYPE }
 }
 
 fn not_text<T: Element>(text: &str) -> CastError {
@@ -196,8 +202,9 @@ fn not_text<T: Element>(text: &str) -> CastError {
 }
 
 macro_rules! floats {
-    ($($rust:ty, $round:expr, $widen:expr;)*) => { $(
+    ($($rust:ty, $greatest:expr, $round:expr, $widen:expr;)*) => { $(
         impl Cast for $rust {
+            const BOUNDS: Option<(Number, Number)> = Some((Number::Float(-$greatest), Number::Float($greatest)));
             fn from_bool(value: bool) -> Result<Self, CastError> {
                 Ok($round(f64::from(u8::from(value))))
             }
@@ -212,12 +219,7 @@ macro_rules! floats {
             fn from_float(value: f64) -> Result<Self, CastError> {
                 let nearest: $rust = $round(value);
                 if nearest.is_infinite() && value.is_finite() {
-                    return Err(CastError::Range {
-                        value: Number::Float(value),
-                        dtype: Self::DTYPE,
-                        least: Number::Float($widen(<$rust>::MIN)),
-                        greatest: Number::Float($widen(<$rust>::MAX)),
-                    });
+                    return Err(outside::<Self>(Number::Float(value)));
                 }
                 Ok(nearest)
             }
@@ -237,13 +239,14 @@ macro_rules! floats {
 }
 
 floats! {
-    f16, f16::from_f64, f16::to_f64;
-    bf16, bf16::from_f64, bf16::to_f64;
-    f32, |value: f64| value as f32, |value: f32| f64::from(value);
-    f64, |value: f64| value, |value: f64| value;
+    f16, f16::MAX.to_f64_const(), f16::from_f64, f16::to_f64;
+    bf16, bf16::MAX.to_f64_const(), bf16::from_f64, bf16::to_f64;
+    f32, f32::MAX as f64, |value: f64| value as f32, |value: f32| f64::from(value);
+    f64, f64::MAX, |value: f64| value, |value: f64| value;
 }
 
 impl Cast for bool {
+    const BOUNDS: Option<(Number, Number)> = Some((Number::Integer(0), Number::Integer(1)));
     fn from_bool(value: bool) -> Result<Self, CastError> {
         Ok(value)
     }
@@ -251,16 +254,14 @@ impl Cast for bool {
         match value {
             0 => Ok(false),
             1 => Ok(true),
-            _ => Err(outside_integers::<Self>(Number::Integer(value), 0, 1)),
+            _ => Err(outside::<Self>(Number::Integer(value))),
         }
     }
     fn from_float(value: f64) -> Result<Self, CastError> {
         match value {
             0.0 => Ok(false),
             1.0 => Ok(true),
-            _ if value.trunc() == value && value.is_finite() => {
-                Err(outside_integers::<Self>(Number::Float(value), 0, 1))
-            }
+            _ if value.trunc() == value && value.is_finite() => Err(outside::<Self>(Number::Float(value))),
             _ => Err(CastError::Fraction {
                 value,
                 dtype: Self::DTYPE,
@@ -276,6 +277,7 @@ impl Cast for bool {
 }
 
 impl Cast for String {
+    const BOUNDS: Option<(Number, Number)> = None;
     fn from_bool(value: bool) -> Result<Self, CastError> {
         Err(CastError::BoolNotText(value))
     }

@@ -155,17 +155,15 @@ impl<'p, T: Cast> Builder<'p, T> {
         self.fault = Some(Error::Value {
             name: self.port.name.clone(),
             path: IndexPath(self.at.clone()),
-            source,
+            source: Box::new(source),
         });
         Stop
     }
 
     fn shape_error(&self, fault: ShapeFault) -> Error {
         Error::Shape {
-            name: self.port.name.clone(),
+            port: Box::new(self.port.clone()),
             path: IndexPath(self.at.clone()),
-            dtype: self.port.dtype,
-            shape: self.port.shape.clone(),
             fault,
         }
     }

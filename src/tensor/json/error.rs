@@ -1,6 +1,6 @@
 use std::fmt;
 
-use crate::tensor::{CastError, DType, IndexPath, MAX_RANK, Shape, TensorError, TensorName};
+use crate::tensor::{CastError, DType, IndexPath, MAX_RANK, Port, TensorError, TensorName};
 
 /// Says why JSON is not the tensor, or not the map of tensors, that was wanted.
 #[derive(Debug, thiserror::Error)]
@@ -22,15 +22,13 @@ pub enum Error {
         name: TensorName,
         path: IndexPath,
         #[source]
-        source: CastError,
+        source: Box<CastError>,
     },
     /// Lists are not nested as the port's shape says.
-    #[error("{}, declared as {dtype}{shape}, {fault}", Place(name, path))]
+    #[error("{}, declared as {}{}, {fault}", Place(&port.name, path), port.dtype, port.shape)]
     Shape {
-        name: TensorName,
+        port: Box<Port>,
         path: IndexPath,
-        dtype: DType,
-        shape: Shape,
         fault: ShapeFault,
     },
     /// The port's type is one that tensors do not hold.

@@ -359,7 +359,7 @@ fn errors_carry_what_a_program_can_read() {
     };
     assert_eq!(path.0, [1, 0]);
     assert_eq!(
-        source,
+        *source,
         CastError::Fraction {
             value: 2.5,
             dtype: DType::I32

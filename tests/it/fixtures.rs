@@ -4,9 +4,12 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use sha2::{Digest, Sha256};
+
+use crate::support::deps;
 
 /// Largest file that may be a fixture: they are in every clone.
 const LARGEST_BYTES: u64 = 200 * 1024;
@@ -100,4 +103,24 @@ fn fixtures_are_small() {
         let bytes = fs::metadata(folder().join(name)).unwrap().len();
         assert!(bytes <= LARGEST_BYTES, "{name} has {bytes} bytes");
     }
+}
+
+#[test]
+fn recipe_gives_the_same_bytes_again() {
+    let out = tempfile::tempdir().unwrap();
+    let made = Command::new(deps::python())
+        .arg(folder().join("make.py"))
+        .arg(out.path())
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let mut compared = 0;
+    for name in rows_found().keys().filter(|name| !name.starts_with("digits/")) {
+        assert!(
+            fs::read(folder().join(name)).unwrap() == fs::read(out.path().join(name)).unwrap(),
+            "fixtures/make.py no longer makes {name} as it is"
+        );
+        compared += 1;
+    }
+    assert!(compared > 15, "only {compared} files were compared");
 }

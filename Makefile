@@ -1,0 +1,57 @@
+# Everything a change must pass, and everything that is made rather than written.
+
+.NOTPARALLEL:
+.PHONY: help ci format clippy test test-deps first-command soak bench capability-table check-targets deny fixtures requirements
+
+VENV := target/test-venv
+PYTHON := $(VENV)/bin/python
+RUN_TESTS := $(shell if cargo nextest --version >/dev/null 2>&1; then echo nextest run; else echo test; fi)
+
+help: ## This list
+	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST) | awk -F': ' '{ printf "make %-17s %s\n", $$1, $$2 }'
+
+ci: format clippy test ## What .ci/run runs: format, lints with warnings denied, all tests
+
+format:
+	cargo fmt --check
+
+clippy:
+	cargo clippy --locked --all-targets -- -D warnings
+
+test: test-deps ## All tests; installs what they need first
+	cargo $(RUN_TESTS) --locked
+
+test-deps: ## The Python environment, models, registry and copier that the tests use
+	@scripts/test-deps.sh
+
+first-command: ## The first command of the README as it stands there, built for release
+	scripts/first-command.sh
+
+soak: test-deps ## The tests that kill a command at random moments, at their full counts
+	GPUX_SOAK=1 cargo $(RUN_TESTS) --locked --test it killed
+
+bench: test-deps ## Measures gpux against its yardsticks and writes docs/benchmarks.md
+	cargo build --locked --release
+	cargo build --locked --release --manifest-path bench/yardstick/Cargo.toml --target-dir target/yardstick
+	$(PYTHON) bench/run.py
+
+check-targets: ## Type-checks for macOS arm64, Windows x86-64 and Linux arm64
+	@scripts/check-targets.sh
+
+deny: ## Licences, sources and banned crates
+	cargo deny --locked check bans licenses sources
+
+fixtures: ## Makes the fixtures again from their recipes
+	python3 -m venv target/fixtures-venv
+	target/fixtures-venv/bin/pip install --quiet --require-hashes -r fixtures/requirements.txt
+	target/fixtures-venv/bin/python fixtures/make.py
+	target/fixtures-venv/bin/python fixtures/digits/train.py
+	cargo $(RUN_TESTS) --locked --test it fixtures
+
+requirements: ## Pins the Python packages again, with the digests of all their files; needs uv
+	for name in fixtures/requirements scripts/check-targets tests/requirements; do \
+		uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+			$$name.in --output-file $$name.txt || exit 1; \
+	done
+	uv pip compile --quiet --no-deps --generate-hashes --no-header --no-annotate \
+		tests/weights.in --output-file tests/weights.txt

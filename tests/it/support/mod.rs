@@ -1,0 +1,6 @@
+//! What several tests need: programs, the Python environment, models that are made rather than kept.
+
+// Each theme uses its own part.
+#![allow(dead_code)]
+
+pub mod deps;

@@ -1,5 +1,6 @@
-use std::sync::Arc;
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
 use crate::tensor::Tensor;
@@ -18,6 +19,13 @@ impl Value {
             Value::Host(tensor) => Some(tensor),
         }
     }
+
+    /// Takes the tensor where it lies in host memory.
+    pub fn into_host(self) -> Option<Tensor> {
+        match self {
+            Value::Host(tensor) => Some(tensor),
+        }
+    }
 }
 
 impl From<Tensor> for Value {
@@ -26,19 +34,79 @@ impl From<Tensor> for Value {
     }
 }
 
+/// Can be told from another thread to end what it does.
+pub(super) trait Stop: Send + Sync {
+    /// Asks for the end; returns at once.
+    fn stop(&self);
+}
+
 /// Stops a running call from another thread; clones share one flag.
-#[derive(Clone, Debug, Default)]
-pub struct Cancel(Arc<AtomicBool>);
+#[derive(Clone, Default)]
+pub struct Cancel(Arc<CancelState>);
+
+#[derive(Default)]
+struct CancelState {
+    cancelled: AtomicBool,
+    watchers: Mutex<Vec<Weak<dyn Stop>>>,
+}
+
+impl CancelState {
+    /// Locks the watchers; a panic elsewhere leaves the list whole, so poison is of no meaning.
+    fn watchers(&self) -> MutexGuard<'_, Vec<Weak<dyn Stop>>> {
+        self.watchers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl Cancel {
-    /// Asks the call to stop.
+    /// Asks every call that was given this flag, now or later, to stop.
     pub fn cancel(&self) {
-        self.0.store(true, Ordering::Release);
+        self.0.cancelled.store(true, Ordering::SeqCst);
+        for watcher in self.0.watchers().iter() {
+            if let Some(watcher) = watcher.upgrade() {
+                watcher.stop();
+            }
+        }
     }
 
     /// Tells whether a stop was asked for.
     pub fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.0.cancelled.load(Ordering::SeqCst)
+    }
+
+    /// Passes a stop on to `watcher` for as long as the answer lives; at once where it was asked for before.
+    pub(super) fn watch<'a, W: Stop + 'static>(&'a self, watcher: &Arc<W>) -> Watch<'a> {
+        let weak = Arc::downgrade(watcher);
+        let key = weak.as_ptr() as *const ();
+        self.0.watchers().push(weak);
+        // After the push: a cancel between the two is then seen by one side or by both, never by none.
+        if self.is_cancelled() {
+            watcher.stop();
+        }
+        Watch { cancel: self, key }
+    }
+}
+
+impl fmt::Debug for Cancel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Cancel").field(&self.is_cancelled()).finish()
+    }
+}
+
+/// Ends the passing on when dropped.
+pub(super) struct Watch<'a> {
+    cancel: &'a Cancel,
+    key: *const (),
+}
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        let mut watchers = self.cancel.0.watchers();
+        if let Some(at) = watchers
+            .iter()
+            .position(|watcher| watcher.as_ptr() as *const () == self.key)
+        {
+            watchers.swap_remove(at);
+        }
     }
 }
 
@@ -53,4 +121,31 @@ pub struct Call<'a> {
     pub deadline: Option<Instant>,
     /// Stops the call early.
     pub cancel: &'a Cancel,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Default)]
+    struct Stopped(AtomicBool);
+
+    impl Stop for Stopped {
+        fn stop(&self) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn a_cancel_reaches_those_who_watch_now_and_those_who_come_later() {
+        let cancel = Cancel::default();
+        let (gone, here, late) = (Arc::default(), Arc::default(), Arc::default());
+        drop(cancel.watch::<Stopped>(&gone));
+        let watch = cancel.watch::<Stopped>(&here);
+        cancel.clone().cancel();
+        let _late = cancel.watch::<Stopped>(&late);
+        drop(watch);
+        let told = |stopped: &Arc<Stopped>| stopped.0.load(Ordering::SeqCst);
+        assert_eq!((told(&gone), told(&here), told(&late)), (false, true, true));
+    }
 }

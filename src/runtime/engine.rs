@@ -3,7 +3,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use super::{Call, Value};
+use super::{Call, Error, Value};
 use crate::tensor::Signature;
 
 /// Loads models.
@@ -11,7 +11,7 @@ pub trait Engine {
     /// Loads a model.
     ///
     /// Errors: [`Error`] says which file, node or type stood in the way.
-    fn load(&self, model: &ModelFiles, options: &SessionOptions) -> Result<Box<dyn Session>, Error>;
+    fn load(&self, source: &Source<'_>, options: &SessionOptions) -> Result<Box<dyn Session>, Error>;
 }
 
 /// Is a loaded model, owned by one thread at a time.
@@ -24,6 +24,17 @@ pub trait Session: Send {
     /// Shape: `call.inputs` and the answer are in the signature's order.
     /// Errors: [`Error`]; the session stays usable.
     fn run(&mut self, call: Call<'_>) -> Result<Vec<Value>, Error>;
+}
+
+/// Is a model that was read and checked, as an engine loads it.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// Where its files lie.
+    pub files: &'a ModelFiles,
+    /// The bytes of the graph, as they were checked.
+    pub graph: &'a [u8],
+    /// What the graph declares.
+    pub signature: &'a Signature,
 }
 
 /// Says where the files of a model lie.
@@ -115,12 +126,4 @@ impl FromStr for ProviderKind {
             .find(|kind| kind.name() == text)
             .ok_or_else(|| UnknownProvider(text.to_owned()))
     }
-}
-
-/// Says why a model did not load or run.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The call has another number of inputs than the model.
-    #[error("the model takes {expected} inputs, and the call has {found}")]
-    InputCount { expected: usize, found: usize },
 }

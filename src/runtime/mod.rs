@@ -4,7 +4,22 @@
 //! a manifest.
 
 mod call;
+pub mod cpu;
 mod engine;
+mod error;
+mod library;
 
 pub use call::{Call, Cancel, Value};
-pub use engine::{Engine, Error, ModelFiles, ProviderKind, Session, SessionOptions, UnknownProvider};
+pub use engine::{Engine, ModelFiles, ProviderKind, Session, SessionOptions, Source, UnknownProvider};
+pub use error::Error;
+pub use library::{Library, LibrarySources, Looked, NotFound, OLDEST_VERSION, Origin, Refusal};
+
+/// The environment that engines need, set or removed (`None`) in main before any thread and any library.
+///
+/// ONNX Runtime reads the first when it is loaded and sends usage data without it, lets a model set its own session
+/// options by the second, and prints what is returned as errors by the third.
+pub const ENVIRONMENT: [(&str, Option<&str>); 3] = [
+    ("ORT_DISABLE_TELEMETRY", Some("1")),
+    ("ORT_LOAD_CONFIG_FROM_MODEL", None),
+    ("ORT_LOG", None),
+];

@@ -1,0 +1,102 @@
+use std::path::PathBuf;
+
+use super::library;
+use crate::fs;
+use crate::tensor::{DType, Shape, TensorError, TensorName};
+
+/// Says why a model did not load or run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No place gave an ONNX Runtime library.
+    #[error(transparent)]
+    Library(#[from] library::NotFound),
+    /// ONNX Runtime was loaded and did not start.
+    #[error("ONNX Runtime does not start")]
+    Environment {
+        #[source]
+        source: ort::Error,
+    },
+    /// A file of the model cannot be read.
+    #[error(transparent)]
+    File(#[from] fs::Error),
+    /// External data lies elsewhere than the graph says.
+    #[error("external data `{0}` does not lie where the graph says")]
+    ExternalElsewhere(String),
+    /// ONNX Runtime takes paths as text.
+    #[error("ONNX Runtime cannot open `{}`: the path is not Unicode", .0.display())]
+    PathNotUnicode(PathBuf),
+    /// ONNX Runtime refused the model.
+    #[error("ONNX Runtime cannot load the model")]
+    Load {
+        #[source]
+        source: ort::Error,
+    },
+    /// The engine sees other inputs or outputs than the file declares.
+    #[error("the engine sees the inputs or outputs {found:?}, and the model declares {declared:?}")]
+    PortNames { declared: Vec<String>, found: Vec<String> },
+    /// An input or output is of a type that has no host tensor.
+    #[error("`{name}` is of type {dtype}, which gpux does not hold")]
+    TypeNotHeld { name: TensorName, dtype: DType },
+    /// The call has another number of inputs than the model.
+    #[error("the model takes {expected} inputs, and the call has {found}")]
+    InputCount { expected: usize, found: usize },
+    /// An input is of another type than the model's.
+    #[error("input `{name}` takes {expected}, and was given {found}")]
+    InputType {
+        name: TensorName,
+        expected: DType,
+        found: DType,
+    },
+    /// An input is of another shape than the model's.
+    #[error("input `{name}` takes the shape {expected}, and was given {found:?}")]
+    InputShape {
+        name: TensorName,
+        expected: Shape,
+        found: Vec<usize>,
+    },
+    /// ONNX Runtime refused an input.
+    #[error("ONNX Runtime does not take input `{name}`")]
+    Input {
+        name: TensorName,
+        #[source]
+        source: ort::Error,
+    },
+    /// The model failed on this input.
+    #[error("the model failed")]
+    Run {
+        #[source]
+        source: ort::Error,
+    },
+    /// An output is no dense tensor.
+    #[error("output `{0}` is not a tensor")]
+    OutputNotTensor(TensorName),
+    /// An output is of another type than the model declares.
+    #[error("output `{name}` is declared as {expected}, and the engine gave {}", found.map_or("another type", DType::name))]
+    OutputType {
+        name: TensorName,
+        expected: DType,
+        found: Option<DType>,
+    },
+    /// ONNX Runtime did not hand out an output.
+    #[error("output `{name}` cannot be read")]
+    Output {
+        name: TensorName,
+        #[source]
+        source: ort::Error,
+    },
+    /// An output has another number of elements than its shape says.
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+    /// The caller stopped the call.
+    #[error("the call was cancelled")]
+    Cancelled,
+    /// The call took longer than its deadline allows.
+    #[error("the deadline passed before the answer came")]
+    DeadlinePassed,
+    /// The system gives no more threads.
+    #[error("cannot start a thread")]
+    Thread {
+        #[source]
+        source: std::io::Error,
+    },
+}

@@ -10,6 +10,9 @@ pub enum Error {
     /// No place gave an ONNX Runtime library.
     #[error(transparent)]
     Library(#[from] library::NotFound),
+    /// The process has loaded another library than the one that is asked for.
+    #[error("this process has loaded `{}`, and cannot load `{}` too", loaded.display(), wanted.display())]
+    OtherLibrary { loaded: PathBuf, wanted: PathBuf },
     /// ONNX Runtime was loaded and did not start.
     #[error("ONNX Runtime does not start")]
     Environment {

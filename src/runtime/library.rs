@@ -123,6 +123,13 @@ pub struct Library {
     pub looked: Vec<Looked>,
 }
 
+impl Library {
+    /// Tells whether `path` leads to this library, or to the folder that has it.
+    pub(super) fn is_at(&self, path: &Path) -> bool {
+        fs::canonical(path).is_ok_and(|path| self.path == path || self.path.parent() == Some(&path))
+    }
+}
+
 impl LibrarySources {
     /// Gives the folders in which systems of this kind keep libraries.
     pub fn system_folders() -> Vec<PathBuf> {
@@ -291,7 +298,7 @@ mod tests {
         let suffix = std::env::consts::DLL_SUFFIX;
         let path = folder.join(format!("{prefix}onnxruntime{suffix}{version}"));
         std::fs::create_dir_all(folder).unwrap();
-        std::fs::write(&path, "not a library").unwrap();
+        std::fs::write(&path, "not a library".repeat(100)).unwrap();
         std::fs::canonicalize(path).unwrap()
     }
 

@@ -2,5 +2,6 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod cpu;
 mod fixtures;
 mod support;

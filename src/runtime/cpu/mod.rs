@@ -7,6 +7,7 @@ mod stopper;
 mod tensors;
 
 use std::num::NonZero;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use ort::environment::Environment;
@@ -16,21 +17,38 @@ use ort::session::builder::SessionBuilder;
 
 use super::{Error, Library, LibrarySources, Session, SessionOptions, Source};
 
-/// Is ONNX Runtime with its processor provider.
-///
-/// A process has one: it is made once, and every session is dropped before it.
+/// What the process has loaded; it has one ONNX Runtime at most, and starts it once.
+static LOADED: Mutex<Option<Arc<Loaded>>> = Mutex::new(None);
+
 #[derive(Debug)]
-pub struct Engine {
+struct Loaded {
     environment: Environment,
     library: Library,
 }
 
+/// Is ONNX Runtime with its processor provider.
+///
+/// Engines of one process share the library and the environment of the first.
+#[derive(Clone, Debug)]
+pub struct Engine(Arc<Loaded>);
+
 impl Engine {
-    /// Loads ONNX Runtime.
+    /// Loads ONNX Runtime, or gives the one that the process has loaded.
     ///
-    /// Errors: [`Error::Library`] names every place where a library was looked for; [`Error::Environment`] where the
-    /// library does not start, as when this process already closed one.
+    /// Errors: [`Error::Library`] names every place where a library was looked for; [`Error::OtherLibrary`] where
+    /// `sources` insists on one and the process has another; [`Error::Environment`] where it does not start, as after
+    /// [`close`].
     pub fn open(sources: &LibrarySources) -> Result<Self, Error> {
+        let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(loaded) = loaded.as_ref() {
+            return match &sources.explicit {
+                Some(wanted) if !loaded.library.is_at(wanted) => Err(Error::OtherLibrary {
+                    loaded: loaded.library.path.clone(),
+                    wanted: wanted.clone(),
+                }),
+                _ => Ok(Engine(Arc::clone(loaded))),
+            };
+        }
         let (library, builder) = sources.load()?;
         let environment = builder
             .with_name("gpux")
@@ -39,18 +57,20 @@ impl Engine {
             .map_err(|source| Error::Environment { source })?;
         // Every failure comes back as an error; the library would print it a second time.
         environment.set_log_level(LogLevel::Fatal);
-        Ok(Engine { environment, library })
+        let opened = Arc::new(Loaded { environment, library });
+        *loaded = Some(Arc::clone(&opened));
+        Ok(Engine(opened))
     }
 
     /// Gives the library that is in use.
     pub fn library(&self) -> &Library {
-        &self.library
+        &self.0.library
     }
 
     /// Sets up what does not depend on the model.
     fn builder(&self, options: &SessionOptions) -> Result<SessionBuilder, ort::Error> {
         let threads = options.threads.unwrap_or_else(usable_threads);
-        Ok(OrtSession::builder(&self.environment)?
+        Ok(OrtSession::builder(&self.0.environment)?
             .with_intra_threads(threads)?
             // Spinning threads take the processor from everybody else between two calls.
             .with_intra_op_spinning(false)?
@@ -73,6 +93,13 @@ impl super::Engine for Engine {
             .map_err(|source| Error::Load { source })?;
         Ok(Box::new(session::CpuSession::new(loaded, source.signature)?))
     }
+}
+
+/// Ends ONNX Runtime where the process has loaded it and no session is left; for the end of main.
+///
+/// Some providers crash in their destructors when the process ends before their environment.
+pub fn close() {
+    LOADED.lock().unwrap_or_else(PoisonError::into_inner).take();
 }
 
 /// Counts the processors that this process may use: its affinity and its cgroup's quota bound them.

@@ -1,0 +1,244 @@
+//! ONNX Runtime as an engine.
+
+use std::time::{Duration, Instant};
+
+use gpux::runtime::Value;
+use gpux::runtime::cpu;
+use gpux::runtime::{Call, Cancel, Engine, Error, LibrarySources, ModelFiles, Origin, Session, SessionOptions, Source};
+use gpux::tensor::{DType, Data, Dim, Element, Port, Shape, Signature, Tensor, TensorName};
+use half::{bf16, f16};
+
+use crate::support::deps::{fixture, python_environment};
+
+fn sources() -> LibrarySources {
+    LibrarySources {
+        python: vec![python_environment()],
+        ..LibrarySources::default()
+    }
+}
+
+fn engine() -> cpu::Engine {
+    cpu::Engine::open(&sources()).unwrap()
+}
+
+fn port(name: &str, dtype: DType, dims: &[i64]) -> Port {
+    let dims = dims
+        .iter()
+        .map(|&size| u64::try_from(size).map_or(Dim::Unknown, Dim::Fixed));
+    Port {
+        name: TensorName::new(name),
+        dtype,
+        shape: Shape::of(dims),
+    }
+}
+
+fn signature(input: Port, output: Port) -> Signature {
+    Signature {
+        inputs: vec![input],
+        outputs: vec![output],
+    }
+}
+
+fn load(engine: &cpu::Engine, path: &str, signature: &Signature, external: &[&str]) -> Box<dyn Session> {
+    let folder = fixture(path);
+    let files = ModelFiles {
+        graph: folder.clone(),
+        external: external
+            .iter()
+            .map(|name| ((*name).to_owned(), folder.with_file_name(name)))
+            .collect(),
+    };
+    let graph = std::fs::read(&folder).unwrap();
+    let source = Source {
+        files: &files,
+        graph: &graph,
+        signature,
+    };
+    engine.load(&source, &SessionOptions::default()).unwrap()
+}
+
+fn run(session: &mut dyn Session, input: Tensor) -> Result<Vec<Tensor>, Error> {
+    let call = Call {
+        inputs: &[Value::Host(input)],
+        keep_on_device: &[],
+        deadline: None,
+        cancel: &Cancel::default(),
+    };
+    let answer = session.run(call)?;
+    Ok(answer.into_iter().map(|value| value.into_host().unwrap()).collect())
+}
+
+/// Gives `elements` to the model that appends the edge values of its type, and takes them back with the edges.
+fn append<T: Element + Clone>(engine: &cpu::Engine, elements: Vec<T>) -> Vec<T> {
+    let signature = signature(port("x", T::DTYPE, &[-1]), port("y", T::DTYPE, &[-1]));
+    let mut session = load(engine, &format!("dtypes/{}.onnx", T::DTYPE), &signature, &[]);
+    let input = Tensor::from_vec([elements.len()], elements).unwrap();
+    let answer = run(session.as_mut(), input).unwrap().remove(0);
+    let (shape, data) = answer.into_parts();
+    let elements = T::take(data).unwrap();
+    assert_eq!(shape, [elements.len()]);
+    elements
+}
+
+#[test]
+fn every_type_goes_into_onnx_runtime_and_comes_out_with_its_edge_values() {
+    let engine = &engine();
+    macro_rules! appends {
+        ($($type:ty: $input:expr => $edges:expr;)*) => { $(
+            let mut expected: Vec<$type> = $input;
+            expected.extend::<Vec<$type>>($edges);
+            assert_eq!(append::<$type>(engine, $input), expected);
+            assert_eq!(append::<$type>(engine, Vec::new()), $edges, "an empty tensor goes in too");
+        )* };
+    }
+    appends! {
+        i8: vec![1, -1] => vec![i8::MIN, i8::MAX];
+        i16: vec![1, -1] => vec![i16::MIN, i16::MAX];
+        i32: vec![1, -1] => vec![i32::MIN, i32::MAX];
+        i64: vec![1, -1] => vec![i64::MIN, i64::MAX];
+        u8: vec![1] => vec![u8::MIN, u8::MAX];
+        u16: vec![1] => vec![u16::MIN, u16::MAX];
+        u32: vec![1] => vec![u32::MIN, u32::MAX];
+        u64: vec![1] => vec![u64::MIN, u64::MAX];
+        bool: vec![true, false] => vec![false, true];
+        String: vec!["one".to_owned(), String::new()] =>
+            vec![String::new(), "naïve 数 \u{1f600}".to_owned(), "line\n\"quote\"".to_owned()];
+    }
+    macro_rules! appends_floats {
+        ($($type:ty: $one:expr, $least:expr, $bits:ident;)*) => { $(
+            let bits = |values: Vec<$type>| values.into_iter().map(<$type>::$bits).collect::<Vec<_>>();
+            let answer = append::<$type>(engine, vec![$one]);
+            assert!(answer[1].is_nan());
+            let expected = vec![$one, <$type>::INFINITY, <$type>::NEG_INFINITY, -($one - $one), <$type>::MAX, $least];
+            let without_nan = [&answer[..1], &answer[2..]].concat();
+            assert_eq!(bits(without_nan), bits(expected));
+        )* };
+    }
+    appends_floats! {
+        f32: 1.0, f32::from_bits(1), to_bits;
+        f64: 1.0, f64::from_bits(1), to_bits;
+        f16: f16::ONE, f16::from_bits(1), to_bits;
+        bf16: bf16::ONE, bf16::from_bits(1), to_bits;
+    }
+}
+
+#[test]
+fn a_scalar_goes_in_and_comes_out_as_a_scalar() {
+    let engine = engine();
+    let signature = signature(port("x", DType::F32, &[]), port("y", DType::F32, &[]));
+    let mut session = load(&engine, "dtypes/scalar.onnx", &signature, &[]);
+    let answer = run(session.as_mut(), Tensor::from_vec([], vec![41f32]).unwrap()).unwrap();
+    assert_eq!(answer, [Tensor::from_vec([], vec![42f32]).unwrap()]);
+}
+
+#[test]
+fn an_input_that_does_not_fit_the_signature_is_refused_by_name_and_the_session_goes_on() {
+    let engine = engine();
+    let signature = signature(port("x", DType::F32, &[-1, 4]), port("y", DType::F32, &[-1, 3]));
+    let mut session = load(&engine, "mlp/model.onnx", &signature, &[]);
+    let ones = |shape: &[usize]| Tensor::from_vec(shape, vec![1f32; shape.iter().product()]).unwrap();
+
+    let shape = run(session.as_mut(), ones(&[1, 5])).unwrap_err();
+    assert_eq!(
+        shape.to_string(),
+        "input `x` takes the shape [?, 4], and was given [1, 5]"
+    );
+    let dtype = run(session.as_mut(), Tensor::from_vec([1, 4], vec![1i64; 4]).unwrap()).unwrap_err();
+    assert_eq!(dtype.to_string(), "input `x` takes float32, and was given int64");
+    let huge = Tensor::new([usize::MAX / 2, 4, 0], Data::F32(Vec::new())).unwrap();
+    assert!(matches!(run(session.as_mut(), huge), Err(Error::InputShape { .. })));
+    let none = session.run(Call {
+        inputs: &[],
+        keep_on_device: &[],
+        deadline: None,
+        cancel: &Cancel::default(),
+    });
+    assert!(matches!(none, Err(Error::InputCount { expected: 1, found: 0 })));
+
+    let answer = run(session.as_mut(), ones(&[2, 4])).unwrap();
+    assert_eq!(answer[0].shape(), [2, 3]);
+    let sum: f32 = answer[0].elements::<f32>().unwrap().iter().sum();
+    assert!((sum - 2.0).abs() < 1e-5, "two rows of probabilities: {sum}");
+    let empty = run(session.as_mut(), ones(&[0, 4])).unwrap();
+    assert_eq!(empty[0].shape(), [0, 3]);
+}
+
+#[test]
+fn external_data_is_read_from_where_the_files_lie() {
+    let engine = engine();
+    let signature = signature(port("x", DType::F32, &[-1, 16]), port("y", DType::F32, &[-1, 10]));
+    let external = ["weights.bin", "more/weights.bin"];
+    let mut session = load(&engine, "external/model.onnx", &signature, &external);
+    let answer = run(session.as_mut(), Tensor::from_vec([1, 16], vec![0.5f32; 16]).unwrap()).unwrap();
+    let sum: f32 = answer[0].elements::<f32>().unwrap().iter().sum();
+    assert!((sum - 1.0).abs() < 1e-5, "one row of probabilities: {sum}");
+}
+
+#[test]
+fn a_signature_that_is_not_the_models_is_refused() {
+    let engine = engine();
+    let wrong = signature(port("z", DType::F32, &[-1, 4]), port("y", DType::F32, &[-1, 3]));
+    let files = ModelFiles {
+        graph: fixture("mlp/model.onnx"),
+        external: Default::default(),
+    };
+    let graph = std::fs::read(&files.graph).unwrap();
+    let load = |graph: &[u8]| {
+        let source = Source {
+            files: &files,
+            graph,
+            signature: &wrong,
+        };
+        engine.load(&source, &SessionOptions::default()).err().unwrap()
+    };
+    assert!(matches!(load(&graph), Error::PortNames { .. }));
+    assert!(matches!(load(b"not a model"), Error::Load { .. }));
+}
+
+#[test]
+fn the_library_of_the_python_environment_is_found_and_shared_by_every_engine() {
+    let library = |engine: &cpu::Engine| (engine.library().origin, engine.library().path.clone());
+    let (origin, path) = library(&engine());
+    assert_eq!(origin, Origin::Python);
+    assert!(path.is_absolute());
+    assert_eq!(
+        library(&engine()),
+        (origin, path),
+        "a second engine of one process shares the first one's library"
+    );
+    let other = LibrarySources {
+        explicit: Some(fixture("mlp/model.onnx")),
+        ..LibrarySources::default()
+    };
+    let error = cpu::Engine::open(&other).unwrap_err();
+    assert!(matches!(error, Error::OtherLibrary { .. }), "{error}");
+}
+
+#[test]
+fn a_call_with_a_deadline_in_the_past_does_not_run() {
+    let engine = engine();
+    let signature = signature(port("x", DType::F32, &[-1, 4]), port("y", DType::F32, &[-1, 3]));
+    let mut session = load(&engine, "mlp/model.onnx", &signature, &[]);
+    let inputs = [Value::Host(Tensor::from_vec([1, 4], vec![1f32; 4]).unwrap())];
+    let mut call = |deadline, cancel: &Cancel| {
+        session.run(Call {
+            inputs: &inputs,
+            keep_on_device: &[],
+            deadline,
+            cancel,
+        })
+    };
+    let cancelled = Cancel::default();
+    cancelled.cancel();
+    assert!(matches!(call(None, &cancelled), Err(Error::Cancelled)));
+    let now = Instant::now();
+    assert!(matches!(
+        call(Some(now), &Cancel::default()),
+        Err(Error::DeadlinePassed)
+    ));
+    let later = now + Duration::from_secs(60);
+    assert!(
+        call(Some(later), &Cancel::default()).is_ok(),
+        "the session is as good as before"
+    );
+}

@@ -20,6 +20,7 @@
 //! `tests/arrows.rs` holds the table of who may name whom.
 
 pub mod fs;
+pub mod gpuxfile;
 pub mod oci;
 pub mod runtime;
 pub mod tensor;

@@ -1,0 +1,158 @@
+use std::time::Duration;
+
+use crate::tensor::{DType, Dim, TensorName};
+
+use super::error::{Error, Problem};
+use super::name::ArtifactName;
+use super::notice::Notice;
+use super::paths::{ContextPath, Pattern};
+use super::source::{Located, Place, Source, Span};
+use super::value::Value;
+
+/// Is what a GPUXfile says, validated as far as its text alone can tell.
+///
+/// Two are equal where they say the same, wherever it stands in the file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Gpuxfile {
+    /// Names the artifact.
+    pub name: Located<ArtifactName>,
+    /// The version, which makes the tag.
+    pub version: Option<Located<semver::Version>>,
+    /// What the model is, in a sentence or more.
+    pub description: Option<String>,
+    /// SPDX expressions.
+    pub licenses: Vec<String>,
+    /// Who made the model.
+    pub authors: Vec<String>,
+    /// The ONNX file.
+    pub model: Located<ContextPath>,
+    /// Further models by name; no effect yet.
+    pub models: Vec<(String, Located<ContextPath>)>,
+    /// What the file says of the model's inputs; those it does not list come from the model.
+    pub inputs: Vec<PortDeclaration>,
+    /// What the file says of the model's outputs; those it does not list come from the model.
+    pub outputs: Vec<PortDeclaration>,
+    /// Side files to take along.
+    pub files: Vec<Located<Pattern>>,
+    /// How the model is to be run.
+    pub runtime: Runtime,
+    /// How the model is to be served; no effect yet.
+    pub serving: Serving,
+    /// How input is made into tensors; no effect yet.
+    pub preprocessing: Option<Value>,
+    /// How tensors are made into answers; no effect yet.
+    pub postprocessing: Option<Value>,
+    /// Free data of the author, in the order of the file.
+    pub metadata: Vec<(String, Value)>,
+    pub(super) trace: Trace,
+}
+
+/// Is what the file says of one input or output.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PortDeclaration {
+    /// The name, as the model has it.
+    pub name: Located<TensorName>,
+    /// The element type; `None` where it is left to the model.
+    pub dtype: Option<Located<DType>>,
+    /// The shape; `None` where it is left to the model.
+    pub shape: Option<Located<Vec<Located<Dim>>>>,
+    /// What it is.
+    pub description: Option<String>,
+    /// Names of the values or classes.
+    pub labels: Option<Labels>,
+    /// Whether a call must bring it; no effect yet.
+    pub required: Option<bool>,
+    /// The most characters or tokens; no effect yet.
+    pub max_length: Option<u64>,
+}
+
+/// Names the classes that an output numbers.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Labels {
+    /// Written in the GPUXfile.
+    List(Located<Vec<String>>),
+    /// One a line in a side file, which the artifact takes along.
+    File(Located<ContextPath>),
+}
+
+/// Says how the model is to be run, where the user does not say otherwise.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Runtime {
+    /// Providers, best first, by the names in [`PROVIDERS`](super::PROVIDERS); empty for `auto`.
+    pub providers: Vec<Located<String>>,
+    /// Options for the providers named.
+    pub provider_options: Vec<ProviderOptions>,
+    /// Threads of one operator.
+    pub threads: Option<Located<u64>>,
+    /// The deadline of one call.
+    pub timeout: Option<Located<Duration>>,
+    /// The most memory of the process.
+    pub memory_bytes: Option<Located<u64>>,
+}
+
+/// Holds options for one provider, which it alone understands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProviderOptions {
+    /// The provider's name.
+    pub provider: Located<String>,
+    /// Each option with its value, as written.
+    pub options: Vec<(String, String)>,
+}
+
+/// Says how the model is to be served, where the user does not say otherwise.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Serving {
+    /// The address to listen on.
+    pub host: Option<String>,
+    /// The port to listen on.
+    pub port: Option<u16>,
+    /// The most requests joined in one call.
+    pub max_batch_size: Option<u64>,
+    /// How long a request waits for others to join.
+    pub max_queue_delay: Option<Duration>,
+    /// The deadline of one request.
+    pub timeout: Option<Duration>,
+    /// Sessions beside each other.
+    pub instances: Option<u64>,
+}
+
+/// Keeps where a value came from; says nothing of what it is, so that any two are equal.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Trace {
+    pub source: Source,
+    pub notices: Vec<Notice>,
+    /// Whether keys of the Python tool of the same name were found.
+    #[allow(dead_code)]
+    pub python: bool,
+}
+
+impl PartialEq for Trace {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Gpuxfile {
+    /// Gives a line for each key that has no effect, or not the one it names, in the order of the file.
+    pub fn notices(&self) -> &[Notice] {
+        &self.trace.notices
+    }
+
+    /// Gives the tag that the version makes: `+`, which no tag has, becomes `_`; `latest` where there is no version.
+    pub fn tag(&self) -> String {
+        match &self.version {
+            Some(version) => version.to_string().replace('+', "_"),
+            None => "latest".to_owned(),
+        }
+    }
+
+    /// Finds the line, column and text of a value, for a message of the caller's own.
+    pub fn place(&self, span: Span) -> Place {
+        self.trace.source.place(span)
+    }
+
+    /// Makes an error at a value that turned out wrong outside the text, with its line and a caret.
+    pub fn error_at(&self, span: Span, problem: Problem) -> Error {
+        Error::at(&self.trace.source, span, problem)
+    }
+}

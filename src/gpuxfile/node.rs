@@ -1,0 +1,235 @@
+use std::collections::HashMap;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::options::{AliasLimits, DuplicateKeyPolicy, NonFiniteFloatPolicy};
+use serde_saphyr::{Budget, Location, Options, Spanned};
+
+use super::DEPTH_LIMIT;
+use super::error::{Error, Limit, Problem, printable};
+use super::source::{Located, Source, Span};
+
+/// The most values that a file may hold, lists of labels included.
+pub(super) const NODE_LIMIT: usize = 50_000;
+
+/// Is one value of the YAML tree, with its place.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub content: Content,
+    pub span: Span,
+}
+
+/// Is what YAML 1.2 takes a value for.
+#[derive(Debug)]
+pub(super) enum Content {
+    Null,
+    Bool(bool),
+    Int(i128),
+    Float(f64),
+    Text(String),
+    List(Vec<Node>),
+    Map(Vec<(Located<String>, Node)>),
+}
+
+impl Content {
+    /// Names the kind, for messages.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Content::Null => "nothing",
+            Content::Bool(_) => "a boolean",
+            Content::Int(_) => "a whole number",
+            Content::Float(_) => "a number",
+            Content::Text(_) => "text",
+            Content::List(_) => "a list",
+            Content::Map(_) => "a mapping",
+        }
+    }
+}
+
+/// Reads the text as one YAML document.
+///
+/// Errors: whatever is not YAML, has two documents or a key twice, or is beyond the bounds on depth, count and aliases.
+pub(super) fn read(text: &str, source: &Source) -> Result<Node, Error> {
+    let node: Node = serde_saphyr::from_str_with_options(text, options()).map_err(|error| convert(error, source))?;
+    refuse_duplicates(&node, source)?;
+    Ok(node)
+}
+
+fn options() -> Options {
+    let mut budget = Budget::default();
+    // The budget counts flow and block nesting together, and its error says which bound it was.
+    budget.flow_nesting_limit = DEPTH_LIMIT + 1;
+    budget.max_depth = DEPTH_LIMIT;
+    budget.max_nodes = NODE_LIMIT;
+    budget.max_events = 2 * NODE_LIMIT;
+    budget.max_aliases = 100;
+    budget.max_anchors = 100;
+    budget.max_recorded_anchor_events = 2_000;
+    budget.max_recorded_anchor_bytes = 1 << 20;
+    budget.max_merge_keys = 20;
+    let mut aliases = AliasLimits::default();
+    aliases.max_total_replayed_events = 2_000;
+    aliases.max_replay_stack_depth = 8;
+    let mut options = Options::default();
+    options.budget = Some(budget);
+    options.alias_limits = aliases;
+    // Found here, so that the message can say where the first one stands.
+    options.duplicate_keys = DuplicateKeyPolicy::PassThrough;
+    options.strict_booleans = true;
+    options.underscored_numbers_as_strings = true;
+    options.leading_zero_numbers_as_strings = true;
+    options.reject_unsupported_tags = true;
+    options.non_finite_float_policy = NonFiniteFloatPolicy::PassThrough;
+    options.with_snippet = false;
+    options
+}
+
+fn convert(error: serde_saphyr::Error, source: &Source) -> Error {
+    use serde_saphyr::Error as Yaml;
+    use serde_saphyr::budget::BudgetBreach;
+    let place = match error.location().filter(|at| *at != Location::UNKNOWN) {
+        Some(at) => source.place(source.span_at(at.line() as usize, at.column() as usize)),
+        None => source.whole(),
+    };
+    let problem = match cause(&error) {
+        Yaml::MultipleDocuments { .. } => Problem::SeveralDocuments,
+        Yaml::Budget { breach, .. } => match breach {
+            BudgetBreach::Depth { .. } => Problem::TooComplex(Limit::Depth),
+            BudgetBreach::Documents { .. } => Problem::SeveralDocuments,
+            BudgetBreach::Nodes { .. } | BudgetBreach::Events { .. } => Problem::TooComplex(Limit::Nodes),
+            BudgetBreach::Aliases { .. }
+            | BudgetBreach::Anchors { .. }
+            | BudgetBreach::MergeKeys { .. }
+            | BudgetBreach::AliasAnchorRatio { .. }
+            | BudgetBreach::RecordedAnchorEvents { .. }
+            | BudgetBreach::RecordedAnchorBytes { .. } => Problem::TooComplex(Limit::Aliases),
+            _ => Problem::Yaml(Box::new(error)),
+        },
+        Yaml::AliasReplayLimitExceeded { .. }
+        | Yaml::AliasReplayStackDepthExceeded { .. }
+        | Yaml::AliasReplayCounterOverflow { .. }
+        | Yaml::AliasExpansionLimitExceeded { .. } => Problem::TooComplex(Limit::Aliases),
+        _ => Problem::Yaml(Box::new(error)),
+    };
+    Error::new(place, problem)
+}
+
+/// Finds the error inside those that say by which alias it was reached.
+pub(super) fn cause(mut error: &serde_saphyr::Error) -> &serde_saphyr::Error {
+    while let serde_saphyr::Error::AliasError { error: inner, .. } = error.without_snippet() {
+        error = inner;
+    }
+    error
+}
+
+fn refuse_duplicates(node: &Node, source: &Source) -> Result<(), Error> {
+    match &node.content {
+        Content::Map(entries) => {
+            let mut seen: HashMap<&str, Span> = HashMap::with_capacity(entries.len());
+            for (key, value) in entries {
+                if let Some(first) = seen.insert(&key.value, key.span) {
+                    let problem = Problem::DuplicateKey {
+                        key: printable(key),
+                        first_line: source.place(first).line(),
+                    };
+                    return Err(Error::at(source, key.span, problem));
+                }
+                refuse_duplicates(value, source)?;
+            }
+            Ok(())
+        }
+        Content::List(items) => items.iter().try_for_each(|item| refuse_duplicates(item, source)),
+        _ => Ok(()),
+    }
+}
+
+fn span_of(location: Location) -> Span {
+    let span = location.span();
+    let start = span.byte_offset().unwrap_or(0);
+    Span::new(start as usize, span.byte_len().unwrap_or(0) as usize)
+}
+
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let read = Spanned::<Content>::deserialize(deserializer)?;
+        // Of an alias, the place where the value is written is the one to mend.
+        Ok(Node {
+            content: read.value,
+            span: span_of(read.defined),
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Content {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ContentVisitor)
+    }
+}
+
+struct ContentVisitor;
+
+impl<'de> Visitor<'de> for ContentVisitor {
+    type Value = Content;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a YAML value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Content, E> {
+        Ok(Content::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<Content, E> {
+        Ok(Content::Null)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Content, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Content, E> {
+        Ok(Content::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Content, E> {
+        Ok(Content::Int(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Content, E> {
+        Ok(Content::Int(value.into()))
+    }
+
+    fn visit_i128<E>(self, value: i128) -> Result<Content, E> {
+        Ok(Content::Int(value))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Content, E> {
+        Ok(Content::Float(value))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Content, E> {
+        Ok(Content::Text(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Content, E> {
+        Ok(Content::Text(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Content, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element::<Node>()? {
+            list.push(item);
+        }
+        Ok(Content::List(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Content, A::Error> {
+        let mut map = Vec::new();
+        while let Some(key) = entries.next_key::<Spanned<String>>()? {
+            let span = span_of(key.defined);
+            map.push((Located::new(key.value, span), entries.next_value::<Node>()?));
+        }
+        Ok(Content::Map(map))
+    }
+}

@@ -22,5 +22,6 @@
 pub mod fs;
 pub mod gpuxfile;
 pub mod oci;
+pub mod onnx;
 pub mod runtime;
 pub mod tensor;

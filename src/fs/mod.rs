@@ -1,6 +1,10 @@
 //! The one caller of `std::fs`: every error names its path.
 
+mod map;
+
 use std::path::{Path, PathBuf};
+
+pub use map::map;
 
 /// Says which act on which path failed, and why.
 #[derive(Debug, thiserror::Error)]

@@ -1,0 +1,35 @@
+//! ONNX files: what they take and give, what they are made of, and whether they are safe to give to an engine.
+//!
+//! Pure: bytes in, answers out. [`Model::parse`] copies no weights, so the bytes may be a mapped file of any size.
+//! A model that comes from anywhere is shown to [`Model::check`] before an engine sees it; parsing alone says only that
+//! the file is well formed.
+//!
+//! ```text
+//! bytes ─ wire (bounds) ─ proto (prost) ─ Model ─┬─ signature, summary
+//!                                                ├─ external, check, rewrite
+//!                                                └─ graph (nodes with their types)
+//! ```
+
+mod attribute;
+mod check;
+mod error;
+mod external;
+mod label;
+mod model;
+pub mod proto;
+mod signature;
+mod summary;
+mod tensor_data;
+mod visit;
+mod wire;
+
+pub use attribute::{Attribute, AttributeFault};
+pub use check::{Files, IR_VERSION_MAX, Opsets, SparseFault};
+pub use error::Error;
+pub use external::{ExternalData, Location, LocationFault};
+pub use label::Label;
+pub use model::Model;
+pub use summary::DEFAULT_DOMAIN;
+pub use summary::Summary;
+pub use tensor_data::DimsFault;
+pub use wire::{DECODED_BYTES_MAX, DEPTH_MAX, Fault as WireFault};

@@ -31,8 +31,7 @@ soak: test-deps ## The tests that kill a command at random moments, at their ful
 	GPUX_SOAK=1 cargo $(RUN_TESTS) --locked --test it killed
 
 bench: test-deps ## Measures gpux against its yardsticks and writes docs/benchmarks.md
-	cargo build --locked --release
-	cargo build --locked --release --manifest-path bench/yardstick/Cargo.toml --target-dir target/yardstick
+	cargo build --locked --release --bins --example yardstick
 	$(PYTHON) bench/run.py
 
 check-targets: ## Type-checks for macOS arm64, Windows x86-64 and Linux arm64

@@ -1,0 +1,128 @@
+//! The other side of the benchmarks: ONNX Runtime through `ort` with as little around it as possible.
+//!
+//! ```text
+//! yardstick once LIBRARY MODEL.onnx INPUT.npy       the whole work of one answer; prints the digit
+//! yardstick ort-calls LIBRARY MODEL.onnx ROUNDS     nanoseconds of a call of ort's session
+//! yardstick gpux-calls LIBRARY MODEL.onnx ROUNDS    nanoseconds of a call of gpux's session on the same library
+//! ```
+//!
+//! The last two are two processes because one may start ONNX Runtime only once. `bench/run.py` runs all three.
+
+use std::{collections::BTreeMap, env, error::Error, fs, path::PathBuf, time::Instant};
+
+use gpux::{
+    runtime::{Call, Cancel, Engine, LibrarySources, ModelFiles, Session, SessionOptions, Source, Value, cpu},
+    tensor::{DType, Dim, Port, Shape, Signature, Tensor, TensorName},
+};
+use ort::{session::Session as OrtSession, value::TensorRef};
+
+/// Calls that are timed together; the clock's own cost is then nothing.
+const CALLS_A_ROUND: u32 = 500;
+const WARM_UP_ROUNDS: u32 = 5;
+/// The input of the perceptron.
+const X: [f32; 4] = [0.1, 0.2, 0.3, 0.4];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["once", library, model, input] => once(library, model, input),
+        ["ort-calls", library, model, rounds] => ort_calls(library, model, rounds.parse()?),
+        ["gpux-calls", library, model, rounds] => gpux_calls(library, model, rounds.parse()?),
+        _ => Err("usage: yardstick once|ort-calls|gpux-calls LIBRARY MODEL.onnx INPUT.npy|ROUNDS".into()),
+    }
+}
+
+/// Reads a float32 image, runs the digits model once, prints the digit.
+fn once(library: &str, model: &str, input: &str) -> Result<(), Box<dyn Error>> {
+    let file = fs::read(input)?;
+    let header_bytes = usize::from(u16::from_le_bytes([file[8], file[9]]));
+    let pixels: Vec<f32> = file[10 + header_bytes..]
+        .chunks_exact(4)
+        .map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+        .collect();
+
+    let environment = ort::init_from(library)?.with_telemetry(false).build()?;
+    let mut session = OrtSession::builder(&environment)?.commit_from_file(model)?;
+    let image = TensorRef::from_array_view(([1usize, 1, 8, 8], pixels.as_slice()))?;
+    let outputs = session.run(ort::inputs![image])?;
+    let (_, digit) = outputs["digit"].try_extract_tensor::<i64>()?;
+    println!("{}", digit[0]);
+    Ok(())
+}
+
+/// Prints the nanoseconds of one call, as the mean of each round.
+fn time_rounds(rounds: u32, mut call: impl FnMut() -> Result<f32, Box<dyn Error>>) -> Result<(), Box<dyn Error>> {
+    let (mut times, mut sum) = (Vec::new(), 0.0);
+    for round in 0..WARM_UP_ROUNDS + rounds {
+        let start = Instant::now();
+        for _ in 0..CALLS_A_ROUND {
+            sum += call()?;
+        }
+        if round >= WARM_UP_ROUNDS {
+            times.push((start.elapsed() / CALLS_A_ROUND).as_nanos());
+        }
+    }
+    println!("{{\"answers\": {sum}, \"call_ns\": {times:?}}}");
+    Ok(())
+}
+
+/// Times calls of the 4-8-3 perceptron through ort alone.
+fn ort_calls(library: &str, model: &str, rounds: u32) -> Result<(), Box<dyn Error>> {
+    let environment = ort::init_from(library)?.with_telemetry(false).build()?;
+    let mut session = OrtSession::builder(&environment)?
+        .with_intra_threads(1)?
+        .with_intra_op_spinning(false)?
+        .commit_from_file(model)?;
+    time_rounds(rounds, || {
+        let outputs = session.run(ort::inputs![TensorRef::from_array_view(([1usize, 4], X.as_slice()))?])?;
+        Ok(outputs["y"].try_extract_tensor::<f32>()?.1[0])
+    })
+}
+
+/// Times the same calls through the session that `gpux run` and `gpux bench` use.
+fn gpux_calls(library: &str, model: &str, rounds: u32) -> Result<(), Box<dyn Error>> {
+    let engine = cpu::Engine::open(&LibrarySources {
+        explicit: Some(PathBuf::from(library)),
+        ..LibrarySources::default()
+    })?;
+    let mut session = gpux_session(&engine, model)?;
+    let inputs = [Value::Host(Tensor::from_vec([1, 4], X.to_vec())?)];
+    let cancel = Cancel::default();
+    time_rounds(rounds, || {
+        let outputs = session.run(Call {
+            inputs: &inputs,
+            keep_on_device: &[],
+            deadline: None,
+            cancel: &cancel,
+        })?;
+        let y = outputs[0].as_host().and_then(Tensor::elements::<f32>);
+        Ok(y.ok_or("the answer is not float32")?[0])
+    })
+}
+
+fn gpux_session(engine: &cpu::Engine, model: &str) -> Result<Box<dyn Session>, Box<dyn Error>> {
+    let graph = fs::read(model)?;
+    let port = |name: &str, width| Port {
+        name: TensorName::new(name),
+        dtype: DType::F32,
+        shape: Shape::of([Dim::Symbol("N".into()), Dim::Fixed(width)]),
+    };
+    let signature = Signature {
+        inputs: vec![port("x", 4)],
+        outputs: vec![port("y", 3)],
+    };
+    let files = ModelFiles {
+        graph: PathBuf::from(model),
+        external: BTreeMap::new(),
+    };
+    let source = Source {
+        files: &files,
+        graph: &graph,
+        signature: &signature,
+    };
+    let options = SessionOptions {
+        threads: Some(1),
+        prepack: true,
+    };
+    Ok(engine.load(&source, &options)?)
+}

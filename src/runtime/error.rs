@@ -1,12 +1,15 @@
 use std::path::PathBuf;
 
-use super::library;
+use super::{Refusals, library};
 use crate::fs;
 use crate::tensor::{DType, Shape, TensorError, TensorName};
 
 /// Says why a model did not load or run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// Every provider that may run the model was tried in vain.
+    #[error("no provider can run the model")]
+    NoProvider(#[source] Refusals),
     /// No place gave an ONNX Runtime library.
     #[error(transparent)]
     Library(#[from] library::NotFound),

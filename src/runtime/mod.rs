@@ -8,11 +8,15 @@ pub mod cpu;
 mod engine;
 mod error;
 mod library;
+mod limits;
+mod select;
 
 pub use call::{Call, Cancel, Value};
 pub use engine::{Engine, ModelFiles, ProviderKind, Session, SessionOptions, Source, UnknownProvider};
 pub use error::Error;
 pub use library::{Library, LibrarySources, Looked, NotFound, OLDEST_VERSION, Origin, Refusal};
+pub use limits::{Broken, EXIT_CODE, LimitedAllocator, Limits, MemoryUse, Phase, Watchdog};
+pub use select::{ProviderOrder, Reason, Refusals, Refused, Selected, Selection, select};
 
 /// The environment that engines need, set or removed (`None`) in main before any thread and any library.
 ///

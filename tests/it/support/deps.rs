@@ -5,7 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-fn repository() -> &'static Path {
+/// The root of the repository.
+pub fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 

@@ -11,8 +11,9 @@
 use std::{collections::BTreeMap, env, error::Error, fs, path::PathBuf, time::Instant};
 
 use gpux::{
+    onnx,
     runtime::{Call, Cancel, Engine, LibrarySources, ModelFiles, Session, SessionOptions, Source, Value, cpu},
-    tensor::{DType, Dim, Port, Shape, Signature, Tensor, TensorName},
+    tensor::Tensor,
 };
 use ort::{session::Session as OrtSession, value::TensorRef};
 
@@ -101,24 +102,15 @@ fn gpux_calls(library: &str, model: &str, rounds: u32) -> Result<(), Box<dyn Err
 }
 
 fn gpux_session(engine: &cpu::Engine, model: &str) -> Result<Box<dyn Session>, Box<dyn Error>> {
-    let graph = fs::read(model)?;
-    let port = |name: &str, width| Port {
-        name: TensorName::new(name),
-        dtype: DType::F32,
-        shape: Shape::of([Dim::Symbol("N".into()), Dim::Fixed(width)]),
-    };
-    let signature = Signature {
-        inputs: vec![port("x", 4)],
-        outputs: vec![port("y", 3)],
-    };
+    let parsed = onnx::Model::parse(fs::read(model)?.into())?;
     let files = ModelFiles {
         graph: PathBuf::from(model),
         external: BTreeMap::new(),
     };
     let source = Source {
         files: &files,
-        graph: &graph,
-        signature: &signature,
+        model: &parsed,
+        signature: &parsed.signature()?,
     };
     let options = SessionOptions {
         threads: Some(1),

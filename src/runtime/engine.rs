@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use super::{Call, Error, Value};
+use crate::onnx;
 use crate::tensor::Signature;
 
 /// Loads models.
@@ -31,8 +32,8 @@ pub trait Session: Send {
 pub struct Source<'a> {
     /// Where its files lie.
     pub files: &'a ModelFiles,
-    /// The bytes of the graph, as they were checked.
-    pub graph: &'a [u8],
+    /// The graph, as it was parsed and checked.
+    pub model: &'a onnx::Model,
     /// What the graph declares.
     pub signature: &'a Signature,
 }

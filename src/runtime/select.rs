@@ -158,8 +158,8 @@ fn load(provider: ProviderKind, source: &Source<'_>, selection: &Selection) -> R
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::onnx;
     use crate::runtime::ModelFiles;
-    use crate::tensor::Signature;
 
     #[test]
     fn an_order_is_auto_or_names_with_commas() {
@@ -171,47 +171,40 @@ mod tests {
         assert_eq!("cpu,gpu".parse::<ProviderOrder>(), Err(unknown));
     }
 
-    #[test]
-    fn a_listed_provider_that_fails_is_an_error_and_never_a_fallback() {
+    /// Tries `provider` alone, where no library can be found.
+    fn refusals_of(provider: ProviderKind) -> Refusals {
+        let graph = include_bytes!("../../fixtures/mlp/model.onnx");
+        let model = onnx::Model::parse(graph.as_slice().into()).unwrap();
         let files = ModelFiles {
             graph: "model.onnx".into(),
             external: Default::default(),
         };
         let source = Source {
             files: &files,
-            graph: &[],
-            signature: &Signature::default(),
+            model: &model,
+            signature: &model.signature().unwrap(),
         };
         let selection = Selection {
-            order: ProviderOrder::Listed(vec![ProviderKind::Cuda]),
+            order: ProviderOrder::Listed(vec![provider]),
             ..Selection::default()
         };
-        let Err(Error::NoProvider(refusals)) = select(&source, &selection) else {
-            panic!("there is no CUDA provider");
-        };
+        match select(&source, &selection) {
+            Err(Error::NoProvider(refusals)) => refusals,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_listed_provider_that_fails_is_an_error_and_never_a_fallback() {
+        let refusals = refusals_of(ProviderKind::Cuda);
         assert_eq!(refusals.to_string(), "cuda: gpux cannot use this provider yet");
         assert!(!refusals.lack_onnx_runtime());
     }
 
     #[test]
-    fn a_missing_library_is_told_apart_from_a_model_that_does_not_load() {
-        let files = ModelFiles {
-            graph: "model.onnx".into(),
-            external: Default::default(),
-        };
-        let source = Source {
-            files: &files,
-            graph: &[],
-            signature: &Signature::default(),
-        };
-        let selection = Selection {
-            order: ProviderOrder::Listed(vec![ProviderKind::Cpu]),
-            ..Selection::default()
-        };
-        let Err(Error::NoProvider(refusals)) = select(&source, &selection) else {
-            panic!("no place was named");
-        };
-        assert!(refusals.lack_onnx_runtime());
+    fn a_missing_library_is_told_apart_from_other_reasons() {
+        let refusals = refusals_of(ProviderKind::Cpu);
         assert_eq!(refusals.to_string(), "cpu: no ONNX Runtime library was found");
+        assert!(refusals.lack_onnx_runtime());
     }
 }

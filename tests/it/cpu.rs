@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use gpux::onnx::Model;
 use gpux::runtime::Value;
 use gpux::runtime::cpu;
 use gpux::runtime::{Call, Cancel, Engine, Error, LibrarySources, ModelFiles, Origin, Session, SessionOptions, Source};
-use gpux::tensor::{DType, Data, Dim, Element, Port, Shape, Signature, Tensor, TensorName};
+use gpux::tensor::{Data, Element, Tensor, TensorName};
 use half::{bf16, f16};
 
 use crate::support::deps::{fixture, python_environment};
@@ -21,25 +22,7 @@ fn engine() -> cpu::Engine {
     cpu::Engine::open(&sources()).unwrap()
 }
 
-fn port(name: &str, dtype: DType, dims: &[i64]) -> Port {
-    let dims = dims
-        .iter()
-        .map(|&size| u64::try_from(size).map_or(Dim::Unknown, Dim::Fixed));
-    Port {
-        name: TensorName::new(name),
-        dtype,
-        shape: Shape::of(dims),
-    }
-}
-
-fn signature(input: Port, output: Port) -> Signature {
-    Signature {
-        inputs: vec![input],
-        outputs: vec![output],
-    }
-}
-
-fn load(engine: &cpu::Engine, path: &str, signature: &Signature, external: &[&str]) -> Box<dyn Session> {
+fn load(engine: &cpu::Engine, path: &str, external: &[&str]) -> Box<dyn Session> {
     let folder = fixture(path);
     let files = ModelFiles {
         graph: folder.clone(),
@@ -48,11 +31,12 @@ fn load(engine: &cpu::Engine, path: &str, signature: &Signature, external: &[&st
             .map(|name| ((*name).to_owned(), folder.with_file_name(name)))
             .collect(),
     };
-    let graph = std::fs::read(&folder).unwrap();
+    let model = Model::parse(std::fs::read(&folder).unwrap().into()).unwrap();
+    let signature = model.signature().unwrap();
     let source = Source {
         files: &files,
-        graph: &graph,
-        signature,
+        model: &model,
+        signature: &signature,
     };
     engine.load(&source, &SessionOptions::default()).unwrap()
 }
@@ -70,8 +54,7 @@ fn run(session: &mut dyn Session, input: Tensor) -> Result<Vec<Tensor>, Error> {
 
 /// Gives `elements` to the model that appends the edge values of its type, and takes them back with the edges.
 fn append<T: Element + Clone>(engine: &cpu::Engine, elements: Vec<T>) -> Vec<T> {
-    let signature = signature(port("x", T::DTYPE, &[-1]), port("y", T::DTYPE, &[-1]));
-    let mut session = load(engine, &format!("dtypes/{}.onnx", T::DTYPE), &signature, &[]);
+    let mut session = load(engine, &format!("dtypes/{}.onnx", T::DTYPE), &[]);
     let input = Tensor::from_vec([elements.len()], elements).unwrap();
     let answer = run(session.as_mut(), input).unwrap().remove(0);
     let (shape, data) = answer.into_parts();
@@ -125,8 +108,7 @@ fn every_type_goes_into_onnx_runtime_and_comes_out_with_its_edge_values() {
 #[test]
 fn a_scalar_goes_in_and_comes_out_as_a_scalar() {
     let engine = engine();
-    let signature = signature(port("x", DType::F32, &[]), port("y", DType::F32, &[]));
-    let mut session = load(&engine, "dtypes/scalar.onnx", &signature, &[]);
+    let mut session = load(&engine, "dtypes/scalar.onnx", &[]);
     let answer = run(session.as_mut(), Tensor::from_vec([], vec![41f32]).unwrap()).unwrap();
     assert_eq!(answer, [Tensor::from_vec([], vec![42f32]).unwrap()]);
 }
@@ -134,8 +116,7 @@ fn a_scalar_goes_in_and_comes_out_as_a_scalar() {
 #[test]
 fn an_input_that_does_not_fit_the_signature_is_refused_by_name_and_the_session_goes_on() {
     let engine = engine();
-    let signature = signature(port("x", DType::F32, &[-1, 4]), port("y", DType::F32, &[-1, 3]));
-    let mut session = load(&engine, "mlp/model.onnx", &signature, &[]);
+    let mut session = load(&engine, "mlp/model.onnx", &[]);
     let ones = |shape: &[usize]| Tensor::from_vec(shape, vec![1f32; shape.iter().product()]).unwrap();
 
     let shape = run(session.as_mut(), ones(&[1, 5])).unwrap_err();
@@ -166,9 +147,8 @@ fn an_input_that_does_not_fit_the_signature_is_refused_by_name_and_the_session_g
 #[test]
 fn external_data_is_read_from_where_the_files_lie() {
     let engine = engine();
-    let signature = signature(port("x", DType::F32, &[-1, 16]), port("y", DType::F32, &[-1, 10]));
     let external = ["weights.bin", "more/weights.bin"];
-    let mut session = load(&engine, "external/model.onnx", &signature, &external);
+    let mut session = load(&engine, "external/model.onnx", &external);
     let answer = run(session.as_mut(), Tensor::from_vec([1, 16], vec![0.5f32; 16]).unwrap()).unwrap();
     let sum: f32 = answer[0].elements::<f32>().unwrap().iter().sum();
     assert!((sum - 1.0).abs() < 1e-5, "one row of probabilities: {sum}");
@@ -177,22 +157,20 @@ fn external_data_is_read_from_where_the_files_lie() {
 #[test]
 fn a_signature_that_is_not_the_models_is_refused() {
     let engine = engine();
-    let wrong = signature(port("z", DType::F32, &[-1, 4]), port("y", DType::F32, &[-1, 3]));
     let files = ModelFiles {
         graph: fixture("mlp/model.onnx"),
         external: Default::default(),
     };
-    let graph = std::fs::read(&files.graph).unwrap();
-    let load = |graph: &[u8]| {
-        let source = Source {
-            files: &files,
-            graph,
-            signature: &wrong,
-        };
-        engine.load(&source, &SessionOptions::default()).err().unwrap()
+    let model = Model::parse(std::fs::read(&files.graph).unwrap().into()).unwrap();
+    let mut signature = model.signature().unwrap();
+    signature.inputs[0].name = TensorName::new("z");
+    let source = Source {
+        files: &files,
+        model: &model,
+        signature: &signature,
     };
-    assert!(matches!(load(&graph), Error::PortNames { .. }));
-    assert!(matches!(load(b"not a model"), Error::Load { .. }));
+    let refused = engine.load(&source, &SessionOptions::default()).err().unwrap();
+    assert!(matches!(refused, Error::PortNames { .. }), "{refused}");
 }
 
 #[test]
@@ -217,8 +195,7 @@ fn the_library_of_the_python_environment_is_found_and_shared_by_every_engine() {
 #[test]
 fn a_call_with_a_deadline_in_the_past_does_not_run() {
     let engine = engine();
-    let signature = signature(port("x", DType::F32, &[-1, 4]), port("y", DType::F32, &[-1, 3]));
-    let mut session = load(&engine, "mlp/model.onnx", &signature, &[]);
+    let mut session = load(&engine, "mlp/model.onnx", &[]);
     let inputs = [Value::Host(Tensor::from_vec([1, 4], vec![1f32; 4]).unwrap())];
     let mut call = |deadline, cancel: &Cancel| {
         session.run(Call {

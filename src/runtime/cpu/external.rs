@@ -25,7 +25,7 @@ pub(super) fn locate<'a>(source: &Source<'a>) -> Result<Located<'a>, Error> {
     let Some(folder) = common_folder(resolved.values()) else {
         return Ok(Located {
             folder: None,
-            graph: Cow::Borrowed(source.graph),
+            graph: Cow::Borrowed(source.model.bytes().as_ref()),
         });
     };
     let mut renamed = BTreeMap::new();
@@ -39,7 +39,7 @@ pub(super) fn locate<'a>(source: &Source<'a>) -> Result<Located<'a>, Error> {
     if let Some((location, _)) = renamed.into_iter().next() {
         return Err(Error::ExternalElsewhere(location));
     }
-    let graph = Cow::Borrowed(source.graph);
+    let graph = Cow::Borrowed(source.model.bytes().as_ref());
     Ok(Located {
         folder: Some(text(&folder)?.to_owned()),
         graph,

@@ -24,4 +24,5 @@ pub mod gpuxfile;
 pub mod oci;
 pub mod onnx;
 pub mod runtime;
+pub mod store;
 pub mod tensor;

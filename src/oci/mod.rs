@@ -38,6 +38,6 @@ pub mod annotation {
     pub const OLD_FILE_PATH: &str = "org.cnai.model.filepath";
     /// The whole reference of an entry of `index.json` whose name `org.opencontainers.image.ref.name` cannot hold.
     pub const REFERENCE: &str = "io.gpux.reference";
-    /// When an entry of `index.json` was last set in this store: seconds since 1970.
+    /// When an entry of `index.json` was last set in this store, RFC 3339.
     pub const TAGGED_AT: &str = "io.gpux.tagged-at";
 }

@@ -167,6 +167,9 @@ impl FromStr for Reference {
         if text.contains("://") {
             return Err(refuse("it must not have a scheme such as `https://`"));
         }
+        if text.parse::<Digest>().is_ok() {
+            return Err(refuse("it is a digest alone; a name and `@` go before it"));
+        }
         let (rest, digest) = match text.rsplit_once('@') {
             Some((rest, digest)) if is_like_a_digest(digest) && !rest.contains('@') => (rest, Some(digest.parse()?)),
             Some(_) => {
@@ -431,6 +434,7 @@ mod tests {
             format!("x@sha256:{}", &HEX[1..]),
             format!("x@sha256-{HEX}"),
             format!("x@md5:{HEX}"),
+            format!("sha256:{HEX}"),
             format!("x@sha256:{HEX}@sha256:{HEX}"),
             "x@sha256:../../etc/passwd".into(),
         ];

@@ -1,0 +1,108 @@
+use std::path::Path;
+use std::sync::mpsc::sync_channel;
+
+use super::blob::hash_rest;
+use super::{Blob, Error, Lease, Store};
+use crate::fs::{self, File};
+use crate::oci::{Algorithm, Hasher};
+
+/// How much is read, hashed and written at once.
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// How many chunks the writer may be behind.
+const CHUNKS_AHEAD: usize = 8;
+
+/// From this size on, hashing and writing run side by side.
+const LARGE_BYTES: u64 = 4 << 20;
+
+impl Store {
+    /// Stores a file as a blob; what is hashed is what is stored. A link is followed; a pipe or a device is refused.
+    ///
+    /// Errors: [`Error::NotAFile`]; [`Error::Changed`] if somebody wrote to the file meanwhile.
+    pub fn ingest_file(&self, lease: &Lease, path: &Path) -> Result<Blob, Error> {
+        let mut source = File::open(path)?;
+        let before = source.stat()?;
+        if !before.is_file {
+            return Err(Error::NotAFile { path: path.to_owned() });
+        }
+        // Building again what is mostly stored is common, and reading is far cheaper than writing.
+        if self.verdicts().knows_size(before.size_bytes) {
+            let mut hasher = Hasher::new(Algorithm::Sha256);
+            hash_rest(&mut source, &mut hasher)?;
+            let blob = finish(hasher);
+            if source.stat()? != before || blob.size_bytes != before.size_bytes {
+                return Err(Error::Changed { path: path.to_owned() });
+            }
+            if self.keep(lease, &blob)? {
+                return Ok(blob);
+            }
+            source.rewind()?;
+        }
+        let mut unfinished = self.begin()?;
+        let target = unfinished.file_mut();
+        let mut hasher = Hasher::new(Algorithm::Sha256);
+        if target.clone_content(&source)? {
+            hash_rest(target, &mut hasher)?;
+        } else if before.size_bytes < LARGE_BYTES {
+            copy(&mut source, target, &mut hasher)?;
+        } else {
+            copy_side_by_side(&mut source, target, &mut hasher)?;
+        }
+        let blob = finish(hasher);
+        if source.stat()? != before || blob.size_bytes != before.size_bytes {
+            return Err(Error::Changed { path: path.to_owned() });
+        }
+        unfinished.commit(self, lease, blob)
+    }
+}
+
+fn finish(hasher: Hasher) -> Blob {
+    Blob {
+        size_bytes: hasher.size_bytes(),
+        digest: hasher.finish(),
+    }
+}
+
+fn copy(source: &mut File, target: &mut File, hasher: &mut Hasher) -> Result<(), fs::Error> {
+    let mut chunk = vec![0; CHUNK_BYTES];
+    loop {
+        let filled = source.read(&mut chunk)?;
+        hasher.update(&chunk[..filled]);
+        target.write_all(&chunk[..filled])?;
+        if filled < chunk.len() {
+            return Ok(());
+        }
+    }
+}
+
+/// Reads and hashes here, and writes on a second thread. Buffers go round between the two.
+fn copy_side_by_side(source: &mut File, target: &mut File, hasher: &mut Hasher) -> Result<(), fs::Error> {
+    let (full, to_write) = sync_channel::<(Vec<u8>, usize)>(CHUNKS_AHEAD);
+    let (empty, to_fill) = sync_channel::<Vec<u8>>(CHUNKS_AHEAD);
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(move || {
+            for (chunk, filled) in to_write {
+                target.write_all(&chunk[..filled])?;
+                // The reader may have ended; then nobody wants the buffer.
+                let _ = empty.try_send(chunk);
+            }
+            Ok(())
+        });
+        let mut read_and_hash = || {
+            loop {
+                let mut chunk = to_fill.try_recv().unwrap_or_else(|_| vec![0; CHUNK_BYTES]);
+                let filled = source.read(&mut chunk)?;
+                hasher.update(&chunk[..filled]);
+                let is_last = filled < chunk.len();
+                // A writer that has failed takes no more, and says why below.
+                if full.send((chunk, filled)).is_err() || is_last {
+                    return Ok(());
+                }
+            }
+        };
+        let read = read_and_hash();
+        drop(full);
+        let written = writer.join().expect("the writer does not panic");
+        read.and(written)
+    })
+}

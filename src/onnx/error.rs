@@ -64,6 +64,9 @@ pub enum Error {
         key: &'static str,
         value: Label,
     },
+    /// External data brings weights in an engine's own layout, which it would believe.
+    #[error("{tensor} has weights prepacked by ONNX Runtime beside its data; save the model without them")]
+    Prepacked { tensor: Label },
     /// External data of strings, which have no stored size.
     #[error("{tensor} has strings in another file, which ONNX does not allow")]
     ExternalStrings { tensor: Label },

@@ -150,6 +150,7 @@ fn read_external(tensor: &TensorProto, place: Place<'_>) -> Result<ExternalData,
                 .replace(read_number("length", entry.value(), place)?)
                 .is_some(),
             "checksum" => checksum.replace(Label::new(&text(entry.value()))).is_some(),
+            _ if key.starts_with("prepacked_") => return Err(Error::Prepacked { tensor: place.label() }),
             _ => false,
         };
         if repeated {

@@ -6,17 +6,21 @@
 //!
 //! ```text
 //! bytes ─ wire (bounds) ─ proto (prost) ─ Model ─┬─ signature, summary
-//!                                                ├─ external, check, rewrite
-//!                                                └─ graph (nodes with their types)
-//! ```
+//!                                                └─ external, check, rewrite
+//!//! ```
 
 mod attribute;
 mod check;
 mod error;
 mod external;
+#[cfg(test)]
+mod hostile;
 mod label;
 mod model;
 pub mod proto;
+mod rewrite;
+#[cfg(test)]
+mod sample;
 mod signature;
 mod summary;
 mod tensor_data;
@@ -29,7 +33,6 @@ pub use error::Error;
 pub use external::{ExternalData, Location, LocationFault};
 pub use label::Label;
 pub use model::Model;
-pub use summary::DEFAULT_DOMAIN;
-pub use summary::Summary;
+pub use summary::{DEFAULT_DOMAIN, Summary};
 pub use tensor_data::DimsFault;
 pub use wire::{DECODED_BYTES_MAX, DEPTH_MAX, Fault as WireFault};

@@ -68,3 +68,70 @@ pub fn read_shape(shape: Option<&TensorShapeProto>) -> Shape {
         dims.collect()
     }))
 }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::onnx::proto::TypeProto;
+    use crate::onnx::sample::*;
+
+    #[test]
+    fn dimensions_are_fixed_symbolic_or_unknown() {
+        let mut model = relu();
+        let input = &mut graph(&mut model).input[0];
+        *input = port("x", 7, &[-1, 3]);
+        let Some(Value::TensorType(tensor)) = input.r#type.as_mut().unwrap().value.as_mut() else {
+            panic!("a tensor");
+        };
+        let dims = &mut tensor.shape.as_mut().unwrap().dim;
+        dims.push(Default::default());
+        dims.push(tensor_shape_proto::Dimension {
+            value: Some(tensor_shape_proto::dimension::Value::DimValue(-1)),
+            ..Default::default()
+        });
+        let signature = parse(&model).unwrap().signature().unwrap();
+        let shape = [Dim::Symbol("N".into()), Dim::Fixed(3), Dim::Unknown, Dim::Unknown];
+        assert_eq!(signature.inputs[0].shape, Shape::of(shape));
+        assert_eq!(signature.inputs[0].dtype, DType::I64);
+        assert_eq!(signature.outputs[0].name.as_str(), "y");
+    }
+
+    #[test]
+    fn an_input_with_a_default_need_not_be_brought() {
+        let mut model = holding(vec![raw("w", 1, &[1], &[0; 4])]);
+        graph(&mut model).input.push(port("w", 1, &[1]));
+        let signature = parse(&model).unwrap().signature().unwrap();
+        let names: Vec<_> = signature.inputs.iter().map(|port| port.name.as_str()).collect();
+        assert_eq!(names, ["x"]);
+    }
+
+    #[test]
+    fn an_open_rank_stays_open() {
+        let mut model = relu();
+        let Some(Value::TensorType(tensor)) = graph(&mut model).output[0].r#type.as_mut().unwrap().value.as_mut()
+        else {
+            panic!("a tensor");
+        };
+        tensor.shape = None;
+        assert_eq!(
+            parse(&model).unwrap().signature().unwrap().outputs[0].shape,
+            Shape(None)
+        );
+    }
+
+    #[test]
+    fn what_is_no_tensor_is_an_error_only_here() {
+        let mut model = relu();
+        graph(&mut model).input[0].r#type = Some(TypeProto {
+            value: Some(Value::SequenceType(Box::default())),
+            ..Default::default()
+        });
+        let parsed = parse(&model).unwrap();
+        let error = parsed.signature().unwrap_err();
+        assert_eq!(error.to_string(), "`x` is a sequence, and only tensors can be passed");
+        graph(&mut model).input[0].r#type = None;
+        assert!(matches!(
+            parse(&model).unwrap().signature(),
+            Err(Error::PortUntyped { .. })
+        ));
+    }
+}

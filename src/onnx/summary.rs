@@ -99,3 +99,45 @@ fn producer(name: &str, version: &str) -> Option<Label> {
         ))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::onnx::proto::GraphProto;
+    use crate::onnx::sample::*;
+
+    #[test]
+    fn subgraphs_and_functions_are_counted() {
+        let body = GraphProto {
+            node: vec![node("Relu", &["x"], &["b"])],
+            initializer: vec![raw("in_body", 1, &[3], &[0; 12])],
+            ..Default::default()
+        };
+        let mut model = running(vec![
+            with(node("If", &["x"], &["z"]), graph_attribute("then_branch", body)),
+            foreign_node("com.microsoft", "Gelu", &["g"]),
+            with(
+                node("Constant", &[], &["k"]),
+                tensor_attribute("value", raw("", 7, &[2], &[0; 16])),
+            ),
+        ]);
+        graph(&mut model).initializer = vec![external("w", &[("location", "w.bin")])];
+        model.functions = vec![function("F", vec![node("Relu", &["x"], &["y"])])];
+        model.producer_name = Some("tests".into());
+        model.producer_version = Some("1".into());
+        let summary = parse(&model).unwrap().summary();
+        let operators: Vec<_> = summary
+            .operators
+            .iter()
+            .map(|(name, count)| (name.as_str(), *count))
+            .collect();
+        assert_eq!(
+            operators,
+            [("Constant", 1), ("If", 1), ("Relu", 3), ("com.microsoft.Gelu", 1)]
+        );
+        assert_eq!((summary.parameters, summary.parameter_bytes), (3 + 2 + 2, 12 + 16 + 8));
+        assert_eq!((summary.external_tensors, summary.functions), (1, 1));
+        assert_eq!(summary.producer.unwrap().as_str(), "tests 1");
+        assert_eq!(summary.opsets[&Label::new("ai.onnx")], 17);
+    }
+}

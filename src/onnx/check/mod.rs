@@ -7,11 +7,13 @@ mod functions;
 mod graphs;
 mod nodes;
 mod tensors;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
 use super::visit::{Item, walk};
-use super::{Error, ExternalData, Model};
+use super::{Error, ExternalData, Location, Model};
 
 pub use functions::{CALL_DEPTH_MAX, EXPANDED_NODES_MAX};
 pub use nodes::{OPSET_MAX, Opsets};
@@ -22,15 +24,14 @@ pub const IR_VERSION_MAX: i64 = 14;
 
 /// Knows the files that came with a model.
 pub trait Files {
-    /// Gives the size of a file of the bundle; `None` where there is no such file.
-    ///
-    /// Shape: `path` is [`Location::path`](super::Location::path), relative to the graph's folder.
-    fn size_bytes(&self, path: &str) -> Option<u64>;
+    /// Gives the size of the file at a location; `None` where the bundle has no such file.
+    fn size_bytes(&self, location: &Location) -> Option<u64>;
 }
 
+/// Is files by their locations, as the graph writes them.
 impl Files for BTreeMap<String, u64> {
-    fn size_bytes(&self, path: &str) -> Option<u64> {
-        self.get(path).copied()
+    fn size_bytes(&self, location: &Location) -> Option<u64> {
+        self.get(location.as_written()).copied()
     }
 }
 
@@ -72,8 +73,7 @@ impl Model {
 
 /// Checks that external data is a part of one of the files.
 fn check_file(data: &ExternalData, files: &dyn Files) -> Result<(), Error> {
-    let path = data.location.path();
-    let Some(file_bytes) = files.size_bytes(path) else {
+    let Some(file_bytes) = files.size_bytes(&data.location) else {
         return Err(Error::NotInBundle {
             tensor: data.tensor.clone(),
             location: data.location.clone(),

@@ -85,7 +85,7 @@ pub struct IndexPath(pub Vec<usize>);
 
 impl IndexPath {
     /// Finds the place of the element at `offset` in row-major order.
-    fn of(shape: &[usize], mut offset: usize) -> Self {
+    pub(super) fn of(shape: &[usize], mut offset: usize) -> Self {
         let mut path = vec![0; shape.len()];
         for (index, &size) in path.iter_mut().zip(shape).rev() {
             *index = offset % size;
@@ -102,11 +102,23 @@ impl fmt::Display for IndexPath {
     }
 }
 
+/// Writes ` at [0][2]`, and nothing for the whole.
+pub(super) struct At<'a>(pub &'a IndexPath);
+
+impl fmt::Display for At<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.0.is_empty() {
+            return Ok(());
+        }
+        write!(f, " at {}", self.0)
+    }
+}
+
 /// Says which element of a tensor cannot be cast.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum TensorCastError {
     /// An element does not fit.
-    #[error("the element at {path} cannot be cast")]
+    #[error("the element{} cannot be cast", At(path))]
     Element {
         path: IndexPath,
         #[source]

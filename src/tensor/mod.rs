@@ -4,14 +4,22 @@
 
 #[cfg(test)]
 pub(crate) mod arbitrary;
+mod bytes;
 mod cast;
 mod dtype;
+mod fit;
 pub mod json;
+mod names;
+pub mod npy;
+pub mod npz;
+pub mod raw;
 mod signature;
 mod value;
 
 pub use cast::{CastError, IndexPath, Number, TensorCastError};
 pub use dtype::{DType, UnknownDType};
+pub use fit::FitError;
+pub use names::NameError;
 pub use signature::{Dim, Port, Shape, Signature, TensorName};
 pub use value::{Data, Element, MAX_RANK, Tensor, TensorError};
 pub(crate) use value::{for_data, for_dtype};

@@ -160,7 +160,7 @@ pub struct Tensor {
 }
 
 /// Says why elements and a shape do not make a tensor.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum TensorError {
     /// The shape asks for another number of elements.
     #[error("shape {shape:?} needs {needed} elements, and there are {found}")]

@@ -29,7 +29,7 @@ fn rows_found() -> BTreeMap<String, String> {
                 folders.push(path);
             } else if path
                 .extension()
-                .is_some_and(|e| e == "onnx" || e == "npy" || e == "bin")
+                .is_some_and(|e| e == "onnx" || e == "npy" || e == "npz" || e == "bin")
             {
                 let name = path
                     .strip_prefix(folder())

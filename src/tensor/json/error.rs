@@ -1,6 +1,7 @@
 use std::fmt;
 
-use crate::tensor::{CastError, DType, IndexPath, MAX_RANK, Port, TensorError, TensorName};
+use crate::tensor::cast::At;
+use crate::tensor::{CastError, DType, IndexPath, MAX_RANK, NameError, Port, TensorError, TensorName};
 
 /// Says why JSON is not the tensor, or not the map of tensors, that was wanted.
 #[derive(Debug, thiserror::Error)]
@@ -41,31 +42,12 @@ pub enum Error {
         #[source]
         source: TensorError,
     },
-    /// The names of a map are not those of the inputs.
-    #[error(transparent)]
-    Name(#[from] NameError),
-}
-
-/// Says what is wrong with the names of a map of inputs.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NameError {
     /// The whole is no map.
     #[error("expected a map from the names of the inputs to their values, found {0}")]
     NotAMap(Found),
-    /// There is no such input.
-    #[error("there is no input `{name}`; the inputs are {}", Names(known))]
-    Unknown {
-        name: TensorName,
-        /// The input whose name is most like the one given, where one is like it.
-        nearest: Option<TensorName>,
-        known: Vec<TensorName>,
-    },
-    /// A name stands twice.
-    #[error("the input `{0}` is given twice")]
-    Duplicate(TensorName),
-    /// Inputs were not given.
-    #[error("no value is given for {}", Names(.0))]
-    Missing(Vec<TensorName>),
+    /// The names of a map are not those of the inputs.
+    #[error(transparent)]
+    Name(#[from] NameError),
 }
 
 /// Says how lists are not nested as they should be.
@@ -143,21 +125,6 @@ struct Place<'a>(&'a TensorName, &'a IndexPath);
 
 impl fmt::Display for Place<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}`", self.0)?;
-        if !self.1.0.is_empty() {
-            write!(f, " at {}", self.1)?;
-        }
-        Ok(())
-    }
-}
-
-struct Names<'a>(&'a [TensorName]);
-
-impl fmt::Display for Names<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, name) in self.0.iter().enumerate() {
-            write!(f, "{}`{name}`", if at == 0 { "" } else { ", " })?;
-        }
-        Ok(())
+        write!(f, "`{}`{}", self.0, At(self.1))
     }
 }

@@ -6,7 +6,8 @@ use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
 use super::decode::{Failure, most_elements, read};
-use super::error::{Error, Found, NameError};
+use super::error::{Error, Found};
+use crate::tensor::names::{all, claim};
 use crate::tensor::{IndexPath, Port, Tensor, TensorName};
 
 /// Reads the text of a whole map of inputs, `{"NAME": value, …}`, straight into tensors.
@@ -43,16 +44,7 @@ where
             (None, None) => Error::MapSyntax(source),
         });
     }
-    let missing: Vec<TensorName> = ports
-        .iter()
-        .zip(&inputs.tensors)
-        .filter(|(_, tensor)| tensor.is_none())
-        .map(|(port, _)| port.name.clone())
-        .collect();
-    if !missing.is_empty() {
-        return Err(NameError::Missing(missing).into());
-    }
-    Ok(inputs.tensors.into_iter().flatten().collect())
+    Ok(all(ports, inputs.tensors)?)
 }
 
 /// Collects the tensors of a map.
@@ -70,40 +62,6 @@ impl Inputs<'_> {
         self.fault = Some(fault.into());
         E::custom("stopped")
     }
-
-    /// Finds the port of a name that was not given before.
-    fn claim(&self, name: &str) -> Result<usize, NameError> {
-        let Some(at) = self.ports.iter().position(|port| port.name.as_str() == name) else {
-            let known: Vec<TensorName> = self.ports.iter().map(|port| port.name.clone()).collect();
-            return Err(NameError::Unknown {
-                name: TensorName::new(name),
-                nearest: nearest(name, &known),
-                known,
-            });
-        };
-        if self.tensors[at].is_some() {
-            return Err(NameError::Duplicate(TensorName::new(name)));
-        }
-        Ok(at)
-    }
-}
-
-/// Finds the name most like `name`, where one is like it at all.
-pub(super) fn nearest(name: &str, known: &[TensorName]) -> Option<TensorName> {
-    // The comparison takes time as the product of the lengths.
-    const LONGEST: usize = 256;
-    let likeness = |other: &str| {
-        if name.len().max(other.len()) > LONGEST {
-            return 0.0;
-        }
-        strsim::normalized_damerau_levenshtein(&name.to_lowercase(), &other.to_lowercase())
-    };
-    known
-        .iter()
-        .map(|other| (likeness(other.as_str()), other))
-        .filter(|(likeness, _)| *likeness >= 0.5)
-        .max_by(|left, right| left.0.total_cmp(&right.0))
-        .map(|(_, other)| other.clone())
 }
 
 impl<'de> Visitor<'de> for &mut Inputs<'_> {
@@ -115,7 +73,7 @@ impl<'de> Visitor<'de> for &mut Inputs<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(Name(name)) = map.next_key()? {
-            match self.claim(&name) {
+            match claim(self.ports, &self.tensors, &name) {
                 Ok(at) => map.next_value_seed(Slot { inputs: self, at })?,
                 Err(error) => return Err(self.stop(error)),
             }
@@ -124,31 +82,31 @@ impl<'de> Visitor<'de> for &mut Inputs<'_> {
     }
 
     fn visit_bool<E: serde::de::Error>(self, _: bool) -> Result<(), E> {
-        Err(self.stop(NameError::NotAMap(Found::Bool)))
+        Err(self.stop(Error::NotAMap(Found::Bool)))
     }
 
     fn visit_i64<E: serde::de::Error>(self, _: i64) -> Result<(), E> {
-        Err(self.stop(NameError::NotAMap(Found::Number)))
+        Err(self.stop(Error::NotAMap(Found::Number)))
     }
 
     fn visit_u64<E: serde::de::Error>(self, _: u64) -> Result<(), E> {
-        Err(self.stop(NameError::NotAMap(Found::Number)))
+        Err(self.stop(Error::NotAMap(Found::Number)))
     }
 
     fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<(), E> {
-        Err(self.stop(NameError::NotAMap(Found::Number)))
+        Err(self.stop(Error::NotAMap(Found::Number)))
     }
 
     fn visit_str<E: serde::de::Error>(self, _: &str) -> Result<(), E> {
-        Err(self.stop(NameError::NotAMap(Found::String)))
+        Err(self.stop(Error::NotAMap(Found::String)))
     }
 
     fn visit_unit<E: serde::de::Error>(self) -> Result<(), E> {
-        Err(self.stop(NameError::NotAMap(Found::Null)))
+        Err(self.stop(Error::NotAMap(Found::Null)))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<(), A::Error> {
-        Err(self.stop(NameError::NotAMap(Found::List)))
+        Err(self.stop(Error::NotAMap(Found::List)))
     }
 }
 

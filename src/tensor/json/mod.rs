@@ -14,5 +14,5 @@ mod tests;
 
 pub use decode::{decode, decode_text};
 pub use encode::{Nested, encode, write};
-pub use error::{Error, Found, NameError, ShapeFault};
+pub use error::{Error, Found, ShapeFault};
 pub use map::{decode_map, decode_map_value};

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::tensor::arbitrary::{any_tensor, exact_port, same};
-use crate::tensor::{CastError, DType, Dim, Port, Shape, Tensor, TensorName};
+use crate::tensor::{CastError, DType, Dim, NameError, Port, Shape, Tensor, TensorName};
 
 fn port(dtype: DType, shape: Shape) -> Port {
     Port {
@@ -347,7 +347,7 @@ fn a_fault_within_a_map_names_the_input_and_the_element() {
     assert!(map_refusal(r#"{"mask": [1], "pixels": [1]} 1"#).contains("trailing characters"));
     assert!(matches!(
         decode_map(&b"[".repeat(100_000), &two_inputs()),
-        Err(Error::Name(NameError::NotAMap(Found::List)))
+        Err(Error::NotAMap(Found::List))
     ));
 }
 

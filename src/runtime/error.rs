@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use super::{Refusals, library};
+use super::{Refusals, embedded, library};
 use crate::fs;
 use crate::tensor::{DType, Shape, TensorError, TensorName};
 
@@ -25,6 +25,9 @@ pub enum Error {
     /// A file of the model cannot be read.
     #[error(transparent)]
     File(#[from] fs::Error),
+    /// The embedded engine did not load or run the model.
+    #[error(transparent)]
+    Embedded(#[from] embedded::Error),
     /// External data lies elsewhere than the graph says.
     #[error("external data `{0}` does not lie where the graph says")]
     ExternalElsewhere(String),

@@ -5,6 +5,7 @@
 
 mod call;
 pub mod cpu;
+pub mod embedded;
 mod engine;
 mod error;
 mod library;

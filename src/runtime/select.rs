@@ -2,6 +2,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::str::FromStr;
 
+use super::embedded::Embedded;
 use super::{Engine, Error, LibrarySources, ProviderKind, Session, SessionOptions, Source, UnknownProvider, cpu};
 
 /// Says which providers may run a model.
@@ -150,6 +151,7 @@ fn load(provider: ProviderKind, source: &Source<'_>, selection: &Selection) -> R
         ProviderKind::Cpu => {
             cpu::Engine::open(&selection.libraries).and_then(|engine| engine.load(source, &selection.session))
         }
+        ProviderKind::Embedded => Embedded::new().load(source, &selection.session),
         _ => return Err(Reason::NotSupported),
     };
     loaded.map_err(Reason::Failed)

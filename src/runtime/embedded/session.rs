@@ -1,0 +1,158 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use rten::{ModelOptions, NodeId, RunOptions, ThreadPool};
+
+use super::Error;
+use super::capability::capability;
+use super::convert::{lend, take};
+use super::lasting::Lasting;
+use super::lower::lower;
+use super::threads;
+use crate::fs;
+use crate::runtime::{Call, Engine, Error as RuntimeError, Session, SessionOptions, Source, Value};
+use crate::tensor::Signature;
+
+/// Is the embedded engine.
+#[derive(Clone, Copy, Debug)]
+pub struct Embedded {
+    checks: bool,
+}
+
+impl Default for Embedded {
+    fn default() -> Self {
+        Embedded::new()
+    }
+}
+
+impl Embedded {
+    /// Makes the engine, which refuses what its capability table does not have.
+    pub fn new() -> Self {
+        Embedded { checks: true }
+    }
+
+    /// Makes an engine that tries every model, right or wrong: the table is made of what comes out.
+    pub fn unchecked() -> Self {
+        Embedded { checks: false }
+    }
+}
+
+impl Engine for Embedded {
+    fn load(&self, source: &Source<'_>, options: &SessionOptions) -> Result<Box<dyn Session>, RuntimeError> {
+        if self.checks {
+            capability(source.model).map_err(Error::Unsupported)?;
+        }
+        Ok(Box::new(load(source, options)?))
+    }
+}
+
+/// Is a model loaded by rten.
+struct EmbeddedSession {
+    /// Dropped before the bytes that it looks into: fields drop in this order.
+    model: rten::Model,
+    _bytes: Lasting,
+    signature: Signature,
+    inputs: Vec<NodeId>,
+    outputs: Vec<NodeId>,
+    /// How many threads run an operator; `None` means as many as this process may use.
+    threads: Option<usize>,
+    /// The threads, from the first run on.
+    pool: Option<Arc<ThreadPool>>,
+}
+
+fn load(source: &Source<'_>, options: &SessionOptions) -> Result<EmbeddedSession, Error> {
+    let mut files = BTreeMap::new();
+    for (location, path) in &source.files.external {
+        files.insert(location.as_str(), fs::map(path)?);
+    }
+    let lowered = lower(source.model, &files)?;
+    let mut reader = ModelOptions::with_all_ops();
+    reader.prepack_weights(options.prepack);
+    let mut bytes = Lasting::default();
+    for (location, name) in &lowered.names {
+        let file: Bytes = files.remove(location.as_str()).unwrap_or_default();
+        reader.external_data_static(name, bytes.keep(file));
+    }
+    let graph = bytes.keep(lowered.graph);
+    let model = guard("loaded", || reader.load_static_slice(graph))?.map_err(Error::Load)?;
+    let (inputs, outputs) = (model.input_ids().to_vec(), model.output_ids().to_vec());
+    same_names(&model, &inputs, &source.signature.inputs)?;
+    same_names(&model, &outputs, &source.signature.outputs)?;
+    Ok(EmbeddedSession {
+        signature: source.signature.clone(),
+        inputs,
+        outputs,
+        model,
+        _bytes: bytes,
+        threads: options.threads,
+        pool: None,
+    })
+}
+
+/// Checks that rten has the ports that the file declares, in their order.
+fn same_names(model: &rten::Model, nodes: &[NodeId], ports: &[crate::tensor::Port]) -> Result<(), Error> {
+    let names = nodes
+        .iter()
+        .map(|node| model.node_info(*node).and_then(|info| info.name().map(str::to_owned)));
+    let found: Vec<String> = names.map(Option::unwrap_or_default).collect();
+    let declared: Vec<String> = ports.iter().map(|port| port.name.as_str().to_owned()).collect();
+    // A call by position needs each once; two ports of one name are one node to rten.
+    let unique = declared.iter().collect::<BTreeSet<_>>().len() == declared.len();
+    (unique && found == declared)
+        .then_some(())
+        .ok_or(Error::Ports { declared, found })
+}
+
+impl Session for EmbeddedSession {
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn run(&mut self, call: Call<'_>) -> Result<Vec<Value>, RuntimeError> {
+        if call.inputs.len() != self.inputs.len() {
+            return Err(RuntimeError::InputCount {
+                expected: self.inputs.len(),
+                found: call.inputs.len(),
+            });
+        }
+        // rten cannot be stopped: what a call may still take is decided before it starts, and after that by the limits
+        // on the process.
+        if call.cancel.is_cancelled() {
+            return Err(RuntimeError::Cancelled);
+        }
+        if call.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            return Err(RuntimeError::DeadlinePassed);
+        }
+        let mut inputs = Vec::with_capacity(self.inputs.len());
+        for ((value, port), id) in call.inputs.iter().zip(&self.signature.inputs).zip(&self.inputs) {
+            let Value::Host(tensor) = value;
+            inputs.push((*id, lend(port, tensor)?));
+        }
+        let pool = self.pool.get_or_insert_with(|| threads::pool(self.threads));
+        let options = RunOptions::default().with_thread_pool(Some(Arc::clone(pool)));
+        let outputs = guard("ran", || self.model.run(inputs, &self.outputs, Some(options)))?.map_err(Error::Run)?;
+        let ports = &self.signature.outputs;
+        outputs
+            .into_iter()
+            .zip(ports)
+            .map(|(value, port)| Ok(take(port, value)?.into()))
+            .collect()
+    }
+}
+
+/// Turns a panic inside rten into an error.
+fn guard<T>(act: &'static str, work: impl FnOnce() -> T) -> Result<T, Error> {
+    // Nothing broken is seen after a panic: a loaded model does not change when it runs, and one that did not load is
+    // dropped.
+    catch_unwind(AssertUnwindSafe(work)).map_err(|cause| {
+        let text = cause.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let text = text.or_else(|| cause.downcast_ref::<String>().cloned());
+        Error::Panicked {
+            act,
+            message: text.unwrap_or_else(|| "it gave no reason".to_owned()),
+        }
+    })
+}

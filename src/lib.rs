@@ -23,6 +23,7 @@ pub mod fs;
 pub mod gpuxfile;
 pub mod oci;
 pub mod onnx;
+pub mod predict;
 pub mod runtime;
 pub mod store;
 pub mod tensor;

@@ -13,6 +13,7 @@ mod names;
 pub mod npy;
 pub mod npz;
 pub mod raw;
+mod rows;
 mod signature;
 mod value;
 
@@ -20,6 +21,7 @@ pub use cast::{CastError, IndexPath, Number, TensorCastError};
 pub use dtype::{DType, UnknownDType};
 pub use fit::FitError;
 pub use names::NameError;
+pub use rows::RowsError;
 pub use signature::{Dim, Port, Shape, Signature, TensorName};
 pub use value::{Data, Element, MAX_RANK, Tensor, TensorError};
 pub(crate) use value::{for_data, for_dtype};

@@ -71,6 +71,9 @@ pub enum Problem {
     /// A key is not one of the format's.
     #[error("unknown key `{key}`{}", nearest_or_all(.key, .known))]
     UnknownKey { key: String, known: Vec<&'static str> },
+    /// A key of the author's choice is too long.
+    #[error("the key `{key}` has more than 128 characters")]
+    LongKey { key: String },
     /// A key that must be there is not.
     #[error("`{key}` is missing{}", missing_advice(.key))]
     MissingKey { key: String },

@@ -7,6 +7,9 @@ use super::quantity;
 use super::source::{Located, Source, Span};
 use super::value::is_null;
 
+/// The longest key of the author's choice, in characters: any key can then be written on one line in any form.
+const KEY_LIMIT: usize = 128;
+
 /// Is one value with the key it stands under, ready to be read as one kind or another.
 #[derive(Clone, Debug)]
 pub(super) struct Field<'n> {
@@ -110,6 +113,10 @@ impl<'n> Field<'n> {
     pub fn key_text(&self, key: &Located<String>) -> Result<(), Error> {
         if key.is_empty() {
             let problem = Problem::EmptyText { key: self.name.clone() };
+            return Err(Error::at(self.source, key.span, problem));
+        }
+        if key.chars().count() > KEY_LIMIT {
+            let problem = Problem::LongKey { key: printable(key) };
             return Err(Error::at(self.source, key.span, problem));
         }
         match key.chars().find(|c| c.is_control()) {

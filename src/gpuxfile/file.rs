@@ -121,8 +121,7 @@ pub struct Serving {
 pub(super) struct Trace {
     pub source: Source,
     pub notices: Vec<Notice>,
-    /// Whether keys of the Python tool of the same name were found.
-    #[allow(dead_code)]
+    /// Whether the file is a `gpux.yml` of the Python tool of the same name.
     pub python: bool,
 }
 

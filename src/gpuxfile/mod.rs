@@ -3,6 +3,7 @@
 //! Pure: nothing here opens a file. What only a file system can tell, such as whether the model is there, the caller
 //! finds out and reports with [`Gpuxfile::error_at`]. The format is described in `registry-spec/gpuxfile.md`.
 
+mod check;
 mod error;
 mod fields;
 mod file;
@@ -18,6 +19,8 @@ mod source;
 #[cfg(test)]
 mod tests;
 mod value;
+mod write;
+mod yaml;
 
 pub use error::{Error, FileRole, Limit, PortKind, Problem};
 pub use file::{Gpuxfile, Labels, PortDeclaration, ProviderOptions, Runtime, Serving};
@@ -27,6 +30,7 @@ pub use paths::{ContextPath, PathFault, Pattern, PatternFault};
 pub use read::{parse, parse_bytes};
 pub use source::{Located, Place, Span};
 pub use value::Value;
+pub use write::draft;
 
 /// The most bytes that a GPUXfile has; a reader need not read further.
 pub const SIZE_LIMIT_BYTES: u64 = 1 << 20;

@@ -3,6 +3,8 @@ use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::granit_parser::ErrorKind;
+use serde_saphyr::localizer::ExternalMessageSource;
 use serde_saphyr::options::{AliasLimits, DuplicateKeyPolicy, NonFiniteFloatPolicy};
 use serde_saphyr::{Budget, Location, Options, Spanned};
 
@@ -58,8 +60,7 @@ pub(super) fn read(text: &str, source: &Source) -> Result<Node, Error> {
 
 fn options() -> Options {
     let mut budget = Budget::default();
-    // The budget counts flow and block nesting together, and its error says which bound it was.
-    budget.flow_nesting_limit = DEPTH_LIMIT + 1;
+    budget.flow_nesting_limit = DEPTH_LIMIT;
     budget.max_depth = DEPTH_LIMIT;
     budget.max_nodes = NODE_LIMIT;
     budget.max_events = 2 * NODE_LIMIT;
@@ -89,7 +90,10 @@ fn convert(error: serde_saphyr::Error, source: &Source) -> Error {
     use serde_saphyr::Error as Yaml;
     use serde_saphyr::budget::BudgetBreach;
     let place = match error.location().filter(|at| *at != Location::UNKNOWN) {
-        Some(at) => source.place(source.span_at(at.line() as usize, at.column() as usize)),
+        Some(at) => source.place(match at.span().byte_offset() {
+            Some(_) => span_of(at),
+            None => source.span_at(at.line() as usize, at.column() as usize),
+        }),
         None => source.whole(),
     };
     let problem = match cause(&error) {
@@ -110,9 +114,15 @@ fn convert(error: serde_saphyr::Error, source: &Source) -> Error {
         | Yaml::AliasReplayStackDepthExceeded { .. }
         | Yaml::AliasReplayCounterOverflow { .. }
         | Yaml::AliasExpansionLimitExceeded { .. } => Problem::TooComplex(Limit::Aliases),
+        Yaml::ExternalMessage { source, .. } if scanned_too_deep(source) => Problem::TooComplex(Limit::Depth),
         _ => Problem::Yaml(Box::new(error)),
     };
     Error::new(place, problem)
+}
+
+/// Tells whether the scanner, which reads ahead of the budget, met its own bound on nesting.
+fn scanned_too_deep(source: &ExternalMessageSource) -> bool {
+    matches!(source, ExternalMessageSource::Parser(error) if matches!(error.kind(), ErrorKind::RecursionLimitExceeded))
 }
 
 /// Finds the error inside those that say by which alias it was reached.

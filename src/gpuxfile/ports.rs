@@ -22,9 +22,6 @@ pub(super) const PORT_KEYS: &[&str] = &[
 /// The longest name of a dimension, in bytes.
 const SYMBOL_LIMIT: usize = 256;
 
-/// The largest size of a dimension: ONNX counts in signed 64 bits.
-const DIM_LIMIT: u64 = i64::MAX as u64;
-
 /// Reads `inputs` or `outputs`: a list with names, or a mapping from name to declaration or type.
 pub(super) fn read_ports(field: &Field<'_>, kind: PortKind) -> Result<Vec<PortDeclaration>, Error> {
     let mut ports = Vec::new();
@@ -100,7 +97,7 @@ fn read_keys(name: Located<TensorName>, fields: &super::fields::Fields<'_>) -> R
         },
         labels: fields.get("labels").map(|f| read_labels(&f)).transpose()?,
         required: fields.get("required").map(|f| f.boolean()).transpose()?,
-        max_length: fields.get("max_length").map(|f| f.integer(1, DIM_LIMIT)).transpose()?,
+        max_length: fields.get("max_length").map(|f| f.integer(1, u64::MAX)).transpose()?,
     })
 }
 
@@ -125,7 +122,7 @@ fn read_dim(item: &Field<'_>) -> Result<Dim, Error> {
     match &item.node.content {
         Content::Null => Ok(Dim::Unknown),
         Content::Int(-1) => Ok(Dim::Unknown),
-        Content::Int(size) if (0..=i128::from(DIM_LIMIT)).contains(size) => Ok(Dim::Fixed(*size as u64)),
+        Content::Int(size) if (0..=i128::from(u64::MAX)).contains(size) => Ok(Dim::Fixed(*size as u64)),
         Content::Text(text) if is_symbol(text) => Ok(Dim::Symbol(text.clone())),
         Content::Text(text) => Err(item.error(Problem::Dimension { text: printable(text) })),
         Content::Bool(_) | Content::Int(_) | Content::Float(_) => Err(item.error(Problem::Dimension {

@@ -26,13 +26,17 @@ const BACKENDS: &[(&str, &[&str])] = &[
     ("cpu", &["cpu"]),
 ];
 
-/// Tells a `gpux.yml` from a GPUXfile: by keys that only it has, unless `apiVersion` says which it is.
-pub(super) fn is_python(root: &Node) -> bool {
+/// Tells a `gpux.yml` from a GPUXfile: by keys that only it has or by its name, unless `apiVersion` says which it is.
+pub(super) fn is_python(root: &Node, origin: &str) -> bool {
     let has = |section: &str, keys: &[&str]| {
         entry(root, section).is_some_and(|node| keys.iter().any(|key| entry(node, key).is_some()))
     };
+    let named = ["gpux.yml", "gpux.yaml"].contains(&origin.rsplit(['/', '\\']).next().unwrap_or(origin));
     entry(root, "apiVersion").is_none()
-        && (has("model", &["format", "version"]) || has("runtime", RUNTIME_KEYS) || has("preprocessing", &["custom"]))
+        && (named
+            || has("model", &["format", "version"])
+            || has("runtime", RUNTIME_KEYS)
+            || has("preprocessing", &["custom"]))
 }
 
 fn entry<'n>(node: &'n Node, key: &str) -> Option<&'n Node> {
@@ -96,7 +100,7 @@ impl<'n> Reader<'n> {
         Ok(())
     }
 
-    fn without_counterpart(&mut self, field: &Field<'_>, instead: &'static str) {
+    pub(super) fn without_counterpart(&mut self, field: &Field<'_>, instead: &'static str) {
         self.notice(field, NoticeReason::NoCounterpart { instead });
     }
 }

@@ -39,7 +39,6 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
 }
 
 /// Writes a time so that [`duration`] reads it back.
-#[cfg(test)]
 pub(super) fn write_duration(duration: Duration) -> String {
     let nanoseconds = duration.as_nanos();
     for (unit, size) in [("s", 1_000_000_000), ("ms", 1_000_000), ("us", 1_000)] {
@@ -70,7 +69,6 @@ pub(super) fn memory(text: &str) -> Option<u64> {
 }
 
 /// Writes a size so that [`memory`] reads it back.
-#[cfg(test)]
 pub(super) fn write_memory(size_bytes: u64) -> String {
     for (unit, size) in [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)] {
         if size_bytes.is_multiple_of(size) {

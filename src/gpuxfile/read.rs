@@ -64,7 +64,7 @@ pub fn parse(text: &str, origin: &str) -> Result<Gpuxfile, Error> {
     }
     let reader = Reader {
         source: &source,
-        python: python::is_python(&root),
+        python: python::is_python(&root, origin),
         notices: Vec::new(),
     };
     reader.root(Field {
@@ -344,7 +344,7 @@ impl<'n> Reader<'n> {
     /// Reads the name of a preset, the options of the short form, or a list of steps.
     fn preprocessing(&mut self, field: Field<'n>) -> Result<Value, Error> {
         self.notice(&field, NoticeReason::NotYet);
-        let value = Value::of(&field)?;
+        let mut value = Value::of(&field)?;
         if !matches!(field.node.content, Content::Map(_)) {
             refuse_unless_steps(&field)?;
             return Ok(value);
@@ -379,6 +379,10 @@ impl<'n> Reader<'n> {
         }
         if let Some(field) = fields.get("custom") {
             field.entries()?;
+            self.without_counterpart(&field, "gpux runs no code of the artifact");
+            if let Value::Map(entries) = &mut value {
+                entries.retain(|(key, _)| key != "custom");
+            }
         }
         Ok(value)
     }

@@ -85,14 +85,14 @@ impl Source {
         }
         let before = &self.text[..start];
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-        let line = self.text[line_start..].lines().next().unwrap_or("");
-        let column = before[line_start..].chars().count();
-        let marked = self.slice(span).lines().next().unwrap_or("").chars().count();
+        let head = &self.text[line_start..start];
+        let tail = self.text[start..].lines().next().unwrap_or("");
+        let marked = self.slice(span).lines().next().unwrap_or("");
         Place {
             origin: self.origin.clone(),
             line: before.matches('\n').count() + 1,
-            column: column + 1,
-            excerpt: Some(Excerpt::cut(line, column, marked)),
+            column: head.chars().count() + 1,
+            excerpt: Some(Excerpt::cut(head, tail, marked)),
         }
     }
 
@@ -188,26 +188,33 @@ struct Excerpt {
 }
 
 impl Excerpt {
-    /// Shows `line` around character `column`, with carets under `marked` characters.
-    fn cut(line: &str, column: usize, marked: usize) -> Self {
-        let from = match column > EXCERPT_WIDTH * 3 / 4 {
-            true => column - EXCERPT_WIDTH / 2,
-            false => 0,
-        };
+    /// Shows the line that `head` and `tail` make, with carets under `marked`, which `tail` starts with.
+    fn cut(head: &str, tail: &str, marked: &str) -> Self {
         let mut excerpt = Excerpt {
             text: String::new(),
             indent: 0,
             carets: 0,
         };
-        if from > 0 {
+        // Lines may be as long as the file: what is not shown is not walked over.
+        let mut before: Vec<char> = head.chars().rev().take(EXCERPT_WIDTH * 3 / 4 + 1).collect();
+        if before.len() > EXCERPT_WIDTH * 3 / 4 {
+            before.truncate(EXCERPT_WIDTH / 2);
             excerpt.text.push('…');
-            excerpt.indent += 1;
+            excerpt.indent = 1;
         }
-        let mut shown = line.chars().enumerate().skip(from);
-        for (at, c) in shown.by_ref().take(EXCERPT_WIDTH) {
-            excerpt.push(c, at, column, marked);
+        for c in before.iter().rev() {
+            excerpt.indent += excerpt.push(*c);
         }
-        if shown.next().is_some() {
+        let room = EXCERPT_WIDTH - before.len();
+        let marked = marked.chars().take(room).count();
+        let mut after = tail.chars();
+        for (at, c) in after.by_ref().take(room).enumerate() {
+            let width = excerpt.push(c);
+            if at < marked {
+                excerpt.carets += width;
+            }
+        }
+        if after.next().is_some() {
             excerpt.text.push('…');
         }
         // The place may be the end of the line, where there is no character to stand under.
@@ -215,7 +222,8 @@ impl Excerpt {
         excerpt
     }
 
-    fn push(&mut self, c: char, at: usize, column: usize, marked: usize) {
+    /// Adds a character and gives the cells it takes.
+    fn push(&mut self, c: char) -> usize {
         // What moves the cursor or cannot be seen would put the caret in the wrong place, or worse.
         let (c, width) = match (c, c.width()) {
             ('\t', _) => (' ', 1),
@@ -223,10 +231,6 @@ impl Excerpt {
             _ => ('\u{fffd}', 1),
         };
         self.text.push(c);
-        if at < column {
-            self.indent += width;
-        } else if at < column + marked {
-            self.carets += width;
-        }
+        width
     }
 }

@@ -13,7 +13,7 @@ const CHUNK_BYTES: usize = 1 << 20;
 const CHUNKS_AHEAD: usize = 8;
 
 /// From this size on, hashing and writing run side by side.
-const LARGE_BYTES: u64 = 4 << 20;
+const LARGE_BYTES: u64 = 1 << 20;
 
 impl Store {
     /// Stores a file as a blob; what is hashed is what is stored. A link is followed; a pipe or a device is refused.

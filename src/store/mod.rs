@@ -28,6 +28,11 @@ mod tags;
 mod verdicts;
 mod verify;
 
+#[cfg(test)]
+mod faults;
+#[cfg(test)]
+mod suite;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -119,6 +124,18 @@ impl Store {
 mod tests {
     use super::*;
     use crate::oci::{Descriptor, Manifest, MediaType, Reference};
+
+    /// Makes a folder in memory, where the system has such a place: hundreds of commands run in it, each of which waits
+    /// for a disk several times.
+    pub(super) fn folder() -> tempfile::TempDir {
+        let memory = Path::new("/dev/shm");
+        if memory.is_dir() {
+            tempfile::tempdir_in(memory)
+        } else {
+            tempfile::tempdir()
+        }
+        .unwrap()
+    }
 
     #[test]
     fn what_is_tagged_is_found_and_outlives_gc() {

@@ -41,6 +41,7 @@ fn ask(bytes: Vec<u8>) {
         let _ = model.signature();
         let _ = model.summary();
         let _ = model.external();
+        let _ = model.nodes();
         let _ = model.check(&std::collections::BTreeMap::from([("w.bin".to_owned(), 16)]));
         let _ = model.rewrite_external(&std::collections::BTreeMap::from([(
             "w.bin".to_owned(),

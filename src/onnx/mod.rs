@@ -6,13 +6,15 @@
 //!
 //! ```text
 //! bytes ─ wire (bounds) ─ proto (prost) ─ Model ─┬─ signature, summary
-//!                                                └─ external, check, rewrite
+//!                                                ├─ external, check, rewrite
+//!                                                └─ graph (nodes with their types)
 //!//! ```
 
 mod attribute;
 mod check;
 mod error;
 mod external;
+mod graph;
 #[cfg(test)]
 mod hostile;
 mod label;
@@ -31,6 +33,7 @@ pub use attribute::{Attribute, AttributeFault};
 pub use check::{Files, IR_VERSION_MAX, Opsets, SparseFault};
 pub use error::Error;
 pub use external::{ExternalData, Location, LocationFault};
+pub use graph::{Constant, Dims, Node, Value};
 pub use label::Label;
 pub use model::Model;
 pub use summary::{DEFAULT_DOMAIN, Summary};

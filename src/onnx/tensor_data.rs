@@ -132,27 +132,18 @@ impl Field {
             }
         }
     }
-}
 
-/// Reads the elements of an int64 tensor that is within the file; `None` where it is elsewhere, cut, or of another type.
-pub fn ints(tensor: &TensorProto) -> Option<Vec<i64>> {
-    if tensor.data_type() != DType::I64.onnx() {
-        return None;
-    }
-    if let Some(raw) = tensor.raw_data.as_ref().filter(|raw| !raw.is_empty()) {
-        let (numbers, rest) = raw.as_chunks::<8>();
-        return rest
-            .is_empty()
-            .then(|| numbers.iter().map(|number| i64::from_le_bytes(*number)).collect());
-    }
-    let mut numbers = Vec::new();
-    for chunk in &tensor.int64_data {
-        let mut chunk = chunk.clone();
-        while !chunk.is_empty() {
-            numbers.push(prost::encoding::decode_varint(&mut chunk).ok()?.cast_signed());
+    /// Reads entries that are numbers of variable length; `None` where one is cut or too long.
+    pub fn varints(self, tensor: &TensorProto) -> Option<Vec<u64>> {
+        let mut numbers = Vec::new();
+        for chunk in self.of(tensor) {
+            let mut chunk = chunk.clone();
+            while !chunk.is_empty() {
+                numbers.push(prost::encoding::decode_varint(&mut chunk).ok()?);
+            }
         }
+        Some(numbers)
     }
-    Some(numbers)
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use super::visit::{Item, walk};
 use super::{Error, ExternalData, Location, Model};
 
-pub use functions::{CALL_DEPTH_MAX, EXPANDED_NODES_MAX};
+pub use functions::{CALL_DEPTH_MAX, EXPANDED_NODES_MAX, Index};
 pub use nodes::{OPSET_MAX, Opsets};
 pub use tensors::SparseFault;
 

@@ -1,10 +1,10 @@
 use prost::bytes::Bytes;
 
-use crate::onnx::Error;
 use crate::onnx::external::is_external;
 use crate::onnx::proto::{SparseTensorProto, TensorProto};
-use crate::onnx::tensor_data::{Field, count_elements, ints, stored_bytes};
+use crate::onnx::tensor_data::{Field, count_elements, stored_bytes};
 use crate::onnx::visit::Place;
+use crate::onnx::{Constant, Error};
 use crate::tensor::DType;
 
 /// Says why a sparse tensor is none.
@@ -134,7 +134,7 @@ fn find_fault(sparse: &SparseTensorProto, elements: u64) -> Option<SparseFault> 
     if bounds.is_empty() || is_external(indices) {
         return None;
     }
-    let written = ints(indices)?;
+    let written = Constant::Tensor(indices).ints()?;
     let mut outside = written.iter().zip(bounds.iter().cycle());
     outside
         .find(|(index, bound)| !(0..**bound).contains(*index))

@@ -19,6 +19,10 @@
 //!
 //! `tests/arrows.rs` holds the table of who may name whom.
 
+pub mod bundle;
+pub mod cli;
+pub mod commands;
+pub mod env;
 pub mod fs;
 pub mod gpuxfile;
 pub mod oci;
@@ -27,3 +31,4 @@ pub mod predict;
 pub mod runtime;
 pub mod store;
 pub mod tensor;
+pub mod term;

@@ -207,6 +207,11 @@ pub fn free_bytes(path: &Path) -> Result<Option<u64>, Error> {
     Ok(None)
 }
 
+/// Copies a file's content to another file, which is made where it is missing.
+pub fn copy(from: &Path, to: &Path) -> Result<(), Error> {
+    call("copy to", to, || std::fs::copy(from, to).map(|_| ()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

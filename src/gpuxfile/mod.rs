@@ -27,6 +27,7 @@ pub use file::{Gpuxfile, Labels, PortDeclaration, ProviderOptions, Runtime, Serv
 pub use name::{ArtifactName, NameFault};
 pub use notice::{Notice, NoticeReason};
 pub use paths::{ContextPath, PathFault, Pattern, PatternFault};
+pub use quantity::{duration, memory};
 pub use read::{parse, parse_bytes};
 pub use source::{Located, Place, Span};
 pub use value::Value;

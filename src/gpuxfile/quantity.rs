@@ -22,7 +22,7 @@ fn split(text: &str) -> Option<(u128, &str)> {
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// Reads a time: `30s`, `500ms`, `1.5m`, `2h`, or seconds without a unit; above zero, at most thirty days.
-pub(super) fn duration(text: &str) -> Option<Duration> {
+pub fn duration(text: &str) -> Option<Duration> {
     let (billionths, unit) = split(text)?;
     let nanoseconds = match unit {
         "ns" => 1,
@@ -50,7 +50,7 @@ pub(super) fn write_duration(duration: Duration) -> String {
 }
 
 /// Reads a size in bytes: `2GiB` and `2Gi` are powers of 1024, `2GB` and `2G` of 1000; above zero.
-pub(super) fn memory(text: &str) -> Option<u64> {
+pub fn memory(text: &str) -> Option<u64> {
     let (billionths, unit) = split(text)?;
     let bytes: u128 = match unit {
         "" | "B" => 1,

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod build;
 mod cpu;
 mod fixtures;
 mod support;

@@ -4,3 +4,6 @@
 #![allow(dead_code)]
 
 pub mod deps;
+mod gpux;
+
+pub use gpux::{Answer, Gpux};

@@ -1,0 +1,60 @@
+use std::path::PathBuf;
+
+use crate::fs;
+use crate::gpuxfile;
+use crate::oci::{self, Digest};
+use crate::onnx;
+use crate::store;
+
+/// Says why an artifact was not made or not opened.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The folder has no GPUXfile.
+    #[error("`{}` has no GPUXfile and no gpux.yml", .0.display())]
+    NoGpuxfile(PathBuf),
+    /// The GPUXfile is wrong, or does not fit the model or the files beside it.
+    #[error(transparent)]
+    Gpuxfile(#[from] Box<gpuxfile::Error>),
+    /// The model is not one that gpux takes.
+    #[error("the model `{}` is refused", .path.display())]
+    Model { path: PathBuf, source: Box<onnx::Error> },
+    /// A file of the model's external data is not in the build context.
+    #[error("the model's external data `{location}` {fault}")]
+    External {
+        location: String,
+        fault: super::context::Fault,
+    },
+    /// Too many files to look through for a pattern.
+    #[error("`{}` has more than {limit} files, too many to look through for a pattern", .root.display())]
+    TooManyFiles { root: PathBuf, limit: usize },
+    /// A file was changed by somebody while it was read.
+    #[error("`{}` changed while it was built", .0.display())]
+    Changed(PathBuf),
+    /// A name or path is not legal in an artifact.
+    #[error(transparent)]
+    Oci(#[from] oci::Error),
+    /// A file could not be read or written.
+    #[error(transparent)]
+    File(#[from] fs::Error),
+    /// The store refused.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The manifest is of something else.
+    #[error("{0} is not a gpux artifact: its type is `{1}`")]
+    NotAnArtifact(Digest, String),
+    /// The manifest is a list of variants.
+    #[error("{0} is an index of variants, which this version cannot open")]
+    Variants(Digest),
+    /// A layer does not say which file it is.
+    #[error("layer {0} names no file")]
+    UnnamedLayer(Digest),
+    /// A layer that the model needs is not in the manifest.
+    #[error("the artifact has no file `{0}`")]
+    MissingFile(String),
+    /// The artifact does not say which of its models to run.
+    #[error("the artifact has no GPUXfile and {0} ONNX files, and gpux needs one of either")]
+    NoModel(usize),
+    /// A blob of the artifact is not a form that this version reads.
+    #[error("layer `{path}` is of type `{media_type}`, which this version cannot read")]
+    LayerType { path: String, media_type: String },
+}

@@ -1,0 +1,21 @@
+//! A GPUXfile and the files it names, made into an artifact in the store, and back into paths.
+//!
+//! [`Plan`] reads a build context and checks everything that can be checked before a byte is stored; [`build`] stores
+//! it; [`Bundle`] opens what is stored. registry-spec/manifest.md describes the artifact.
+
+mod assemble;
+mod config;
+mod context;
+mod error;
+mod graph;
+mod layer;
+mod open;
+mod plan;
+mod side;
+
+pub use assemble::{Assembled, Built, assemble, build};
+pub use error::Error;
+pub use graph::GraphFiles;
+pub use layer::layer_path;
+pub use open::Bundle;
+pub use plan::{Plan, PlanOptions, find_gpuxfile};

@@ -1,0 +1,131 @@
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::fs;
+use crate::gpuxfile::{self, Gpuxfile};
+use crate::oci::{Descriptor, Document, FilePath, Manifest, MediaType};
+use crate::onnx;
+use crate::store::Store;
+
+use super::Error;
+use super::graph::{Graph, GraphFiles};
+use super::layer::layer_path;
+use super::plan::GPUXFILE_PATH;
+
+/// Is an artifact in the store, opened.
+#[derive(Debug)]
+pub struct Bundle {
+    manifest: Manifest,
+    files: BTreeMap<FilePath, Descriptor>,
+}
+
+impl Bundle {
+    /// Opens the artifact that `descriptor` names.
+    ///
+    /// Errors: it is somebody's container image or another thing, or a layer's path is missing, unsafe or doubled.
+    pub fn open(store: &Store, descriptor: &Descriptor) -> Result<Bundle, Error> {
+        let manifest = match store.document(descriptor)? {
+            Document::Manifest(manifest) => manifest,
+            Document::Index(_) => return Err(Error::Variants(descriptor.digest)),
+        };
+        let kind = manifest.artifact_type.as_ref().unwrap_or(&manifest.config.media_type);
+        if ![MediaType::MODEL_ARTIFACT, MediaType::MODEL_CONFIG].contains(&kind.modernized()) {
+            return Err(Error::NotAnArtifact(descriptor.digest, kind.to_string()));
+        }
+        let mut files = BTreeMap::new();
+        let mut paths: Vec<FilePath> = Vec::new();
+        for layer in &manifest.layers {
+            let path = layer_path(layer).ok_or(Error::UnnamedLayer(layer.digest))?;
+            let path: FilePath = path.parse()?;
+            paths.push(path.clone());
+            files.insert(path, layer.clone());
+        }
+        FilePath::check_distinct(&paths)?;
+        Ok(Bundle { manifest, files })
+    }
+
+    /// Gives the manifest.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Gives the paths of the files.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        self.files.keys().map(FilePath::as_str)
+    }
+
+    /// Reads the artifact's GPUXfile; `None` where it has none, as artifacts of other tools.
+    pub fn gpuxfile(&self, store: &Store) -> Result<Option<Gpuxfile>, Error> {
+        let Some(layer) = self
+            .files
+            .iter()
+            .find(|(path, _)| path.as_str() == GPUXFILE_PATH)
+            .map(|(_, layer)| layer)
+        else {
+            return Ok(None);
+        };
+        let bytes = store.read(&layer.digest, gpuxfile::SIZE_LIMIT_BYTES)?;
+        Ok(Some(gpuxfile::parse_bytes(&bytes, GPUXFILE_PATH).map_err(Box::new)?))
+    }
+
+    /// Finds the graph and its external data in the store, and checks them, before any engine sees them.
+    ///
+    /// Errors: files that are missing or damaged, a model that is refused.
+    pub fn graph(&self, store: &Store) -> Result<(GraphFiles, onnx::Model), Error> {
+        let path = match self.gpuxfile(store)? {
+            Some(gpuxfile) => gpuxfile.model.value.as_str().to_owned(),
+            None => self.only_graph()?,
+        };
+        let graph = Graph::read(self.blob(store, &path)?)?;
+        let folder = path.rsplit_once('/').map(|(folder, _)| folder);
+        let mut external = BTreeMap::new();
+        for data in graph.model.external().map_err(|source| graph.refused(source))? {
+            let location = data.location.path();
+            let path = folder.map_or_else(|| location.to_owned(), |folder| format!("{folder}/{location}"));
+            external.insert(data.location.as_written().to_owned(), self.blob(store, &path)?);
+        }
+        graph.check(&external)?;
+        Ok((
+            GraphFiles {
+                graph: graph.path,
+                external,
+            },
+            graph.model,
+        ))
+    }
+
+    /// Writes every file below `folder`, which is new or empty.
+    pub fn unpack(&self, store: &Store, folder: &Path) -> Result<(), Error> {
+        for path in self.files.keys() {
+            let blob = self.blob(store, path.as_str())?;
+            let target = folder.join(path.as_str());
+            if let Some(parent) = target.parent() {
+                fs::create_folders(parent)?;
+            }
+            fs::copy(&blob, &target)?;
+        }
+        Ok(())
+    }
+
+    /// Gives the verified blob of the file at `path`.
+    fn blob(&self, store: &Store, path: &str) -> Result<std::path::PathBuf, Error> {
+        let found = self.files.iter().find(|(file, _)| file.as_str() == path);
+        let (_, layer) = found.ok_or_else(|| Error::MissingFile(path.to_owned()))?;
+        if !layer.media_type.as_str().ends_with(".raw") {
+            let media_type = layer.media_type.to_string();
+            return Err(Error::LayerType {
+                path: path.to_owned(),
+                media_type,
+            });
+        }
+        Ok(store.blob(&layer.digest)?)
+    }
+
+    fn only_graph(&self) -> Result<String, Error> {
+        let mut graphs = self.paths().filter(|path| path.ends_with(".onnx"));
+        match (graphs.next(), graphs.count()) {
+            (Some(only), 0) => Ok(only.to_owned()),
+            (first, rest) => Err(Error::NoModel(rest + usize::from(first.is_some()))),
+        }
+    }
+}

@@ -1,0 +1,251 @@
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::fs;
+use crate::runtime::Value;
+use crate::tensor::Tensor;
+use crate::term::{Align, Table, bar, bytes, duration};
+
+use super::answer::milliseconds;
+use super::latency::Latency;
+use super::opened::{EngineArgs, Opened, Purpose};
+use super::synthetic::{self, Sizes};
+use super::{Code, Context, Failure, OrFail, html, inputs};
+
+/// Measure a model: load, latency, throughput, memory
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// What to measure: NAME[:TAG], a folder with a GPUXfile, or MODEL.onnx
+    #[arg(value_name = "REF|DIR|MODEL.onnx")]
+    operand: String,
+    /// Size of the first dimension of every input, where it is dynamic
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    batch: u32,
+    /// Size of a dynamic dimension, as NAME=SIZE; may be repeated
+    #[arg(long = "dim", value_name = "NAME=SIZE", value_parser = dimension)]
+    dims: Vec<(String, usize)>,
+    /// An input to measure with, as for `gpux run`; without it inputs are made up
+    #[arg(long = "input", short, value_name = "[NAME=]VALUE")]
+    inputs: Vec<String>,
+    /// Runs to measure; without it as many as fit in three seconds, at least 10 and at most 10000
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    runs: Option<u32>,
+    /// Runs before the measured ones
+    #[arg(long, default_value_t = 5)]
+    warmup: u32,
+    /// Write a page with plots
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    #[command(flatten)]
+    engine: EngineArgs,
+}
+
+/// Is what a benchmark found.
+#[derive(Debug)]
+pub struct Report {
+    pub model: String,
+    pub provider: String,
+    pub device: String,
+    pub batch: u32,
+    pub shapes: BTreeMap<String, Vec<usize>>,
+    pub warmup: u32,
+    pub load: Duration,
+    pub first_run: Duration,
+    pub times: Vec<Duration>,
+    pub latency: Latency,
+    pub peak_rss_bytes: u64,
+    pub peak_anonymous_bytes: u64,
+}
+
+impl Report {
+    /// Gives the samples answered a second.
+    pub fn throughput_per_s(&self) -> f64 {
+        let seconds = self.latency.total().as_secs_f64();
+        if seconds == 0.0 {
+            0.0
+        } else {
+            self.times.len() as f64 * f64::from(self.batch) / seconds
+        }
+    }
+
+    /// Gives the JSON document of the contract.
+    pub fn to_json(&self) -> serde_json::Value {
+        json!({
+            "model": self.model,
+            "provider": self.provider,
+            "device": self.device,
+            "batch": self.batch,
+            "shapes": self.shapes,
+            "warmup": self.warmup,
+            "runs": self.times.len(),
+            "load_ms": milliseconds(self.load),
+            "first_run_ms": milliseconds(self.first_run),
+            "latency_ms": self.latency.to_json(),
+            "throughput_per_s": (self.throughput_per_s() * 100.0).round() / 100.0,
+            "peak_rss_bytes": self.peak_rss_bytes,
+            "peak_anonymous_bytes": self.peak_anonymous_bytes,
+        })
+    }
+}
+
+/// Measures the model and prints the report.
+pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
+    if !args.inputs.is_empty() && !args.dims.is_empty() {
+        return Err(Failure::new(
+            Code::Usage,
+            "--dim has no meaning beside --input, whose shapes are given",
+        ));
+    }
+    let mut opened = Opened::open(&args.operand, &args.engine, Purpose::Many, context)?;
+    let signature = opened.session.signature().clone();
+    let tensors = if args.inputs.is_empty() {
+        let symbols = args.dims.iter().cloned().collect();
+        synthetic::inputs(
+            &signature,
+            &Sizes {
+                batch: args.batch as usize,
+                symbols,
+            },
+        )?
+    } else {
+        inputs::read(&args.inputs, None, &signature)?
+    };
+    let batch = if args.inputs.is_empty() {
+        args.batch
+    } else {
+        leading_size(&tensors)
+    };
+    let names = signature.inputs.iter().map(|port| port.name.as_str().to_owned());
+    let shapes = names
+        .zip(tensors.iter().map(|tensor| tensor.shape().to_vec()))
+        .collect();
+    let values: Vec<Value> = tensors.into_iter().map(Value::from).collect();
+
+    let first_run = time_one(&mut opened, &values)?;
+    for _ in 1..args.warmup {
+        time_one(&mut opened, &values)?;
+    }
+    let runs = args.runs.unwrap_or_else(|| fitting(first_run));
+    let mut times = Vec::with_capacity(runs as usize);
+    for _ in 0..runs {
+        times.push(time_one(&mut opened, &values)?);
+    }
+    let memory = opened.watchdog.peak();
+    let report = Report {
+        model: args.operand.clone(),
+        provider: opened.provider.to_string(),
+        device: opened.device.clone(),
+        batch,
+        shapes,
+        warmup: args.warmup,
+        load: opened.load,
+        first_run,
+        latency: Latency::new(times.clone()),
+        times,
+        peak_rss_bytes: memory.resident_bytes,
+        peak_anonymous_bytes: memory.anonymous_bytes,
+    };
+    if let Some(path) = &args.html {
+        fs::replace(path, html::page(&report).as_bytes()).or_fail(|| format!("cannot write `{}`", path.display()))?;
+        context.term.tell(format_args!("wrote {}", path.display()));
+    }
+    if context.term.json_or_piped() {
+        context.term.data(report.to_json())?;
+    } else {
+        print(&report, context)?;
+    }
+    Ok(())
+}
+
+fn time_one(opened: &mut Opened, values: &[Value]) -> Result<Duration, Failure> {
+    let start = Instant::now();
+    let outputs = opened
+        .run(values)
+        .or_fail(|| format!("cannot run `{}`", opened.label))?;
+    let time = start.elapsed();
+    drop(outputs);
+    Ok(time)
+}
+
+/// Gives the number of runs that fit in three seconds.
+fn fitting(one: Duration) -> u32 {
+    const BUDGET: Duration = Duration::from_secs(3);
+    let runs = BUDGET.as_secs_f64() / one.as_secs_f64().max(1e-9);
+    runs.clamp(10.0, 10_000.0) as u32
+}
+
+fn leading_size(tensors: &[Tensor]) -> u32 {
+    let size = tensors
+        .first()
+        .and_then(|tensor| tensor.shape().first())
+        .copied()
+        .unwrap_or(1);
+    u32::try_from(size.max(1)).unwrap_or(u32::MAX)
+}
+
+/// Reads `NAME=SIZE`.
+fn dimension(text: &str) -> Result<(String, usize), String> {
+    let wrong = || format!("`{text}` is not NAME=SIZE");
+    let (name, size) = text.split_once('=').ok_or_else(wrong)?;
+    Ok((name.to_owned(), size.parse().map_err(|_| wrong())?))
+}
+
+fn print(report: &Report, context: &Context) -> Result<(), Failure> {
+    let latency = &report.latency;
+    let mut table = Table::new(&[("", Align::Left), ("", Align::Right)]);
+    let mut line = |name: &str, value: String| table.row([name.to_owned(), value]);
+    line("model", report.model.clone());
+    line("provider", format!("{} ({})", report.provider, report.device));
+    for (name, shape) in &report.shapes {
+        line(&format!("input {name}"), format!("{shape:?}"));
+    }
+    line("load", duration(report.load));
+    line("first run", duration(report.first_run));
+    line(
+        "runs",
+        format!("{} after {} to warm up", report.times.len(), report.warmup),
+    );
+    line(
+        "mean",
+        format!("{} ± {}", duration(latency.mean()), duration(latency.std())),
+    );
+    for (name, time) in [
+        ("min", latency.min()),
+        ("p50", latency.quantile(0.50)),
+        ("p95", latency.quantile(0.95)),
+        ("p99", latency.quantile(0.99)),
+        ("max", latency.max()),
+    ] {
+        line(name, duration(time));
+    }
+    line("throughput", format!("{:.1}/s", report.throughput_per_s()));
+    line(
+        "peak memory",
+        format!(
+            "{}, {} anonymous",
+            bytes(report.peak_rss_bytes),
+            bytes(report.peak_anonymous_bytes)
+        ),
+    );
+    context.term.data(table)?;
+
+    let bins = latency.histogram(12);
+    let most = bins.iter().map(|bin| bin.count).max().unwrap_or(1).max(1);
+    let mut plot = Table::new(&[
+        ("LATENCY FROM", Align::Right),
+        ("RUNS", Align::Right),
+        ("", Align::Left),
+    ]);
+    for bin in bins {
+        plot.row([
+            duration(bin.from),
+            bin.count.to_string(),
+            bar(bin.count as f64 / most as f64, 40),
+        ]);
+    }
+    context.term.data(format_args!("\n{plot}"))?;
+    Ok(())
+}

@@ -1,0 +1,94 @@
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use crate::bundle::{self, Plan, PlanOptions};
+use crate::env;
+use crate::oci::{self, Reference};
+use crate::term::{bytes, count};
+
+use super::{Code, Context, Failure, OrFail};
+
+/// Make an artifact from a GPUXfile and an ONNX model
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "The tag is NAME:VERSION of the GPUXfile unless -t gives one. The same input gives the same digest, \
+                        anywhere; SOURCE_DATE_EPOCH adds a date."
+)]
+pub struct Args {
+    /// The folder with the GPUXfile and the model, or a bare MODEL.onnx
+    #[arg(default_value = ".", value_name = "DIR|MODEL.onnx")]
+    context: PathBuf,
+    /// Names for the artifact; may be repeated
+    #[arg(long = "tag", short, value_name = "REF")]
+    tags: Vec<Reference>,
+    /// The GPUXfile; without it DIR/GPUXfile, else DIR/gpux.yml
+    #[arg(long, short, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Follow symbolic links that lead out of the folder
+    #[arg(long)]
+    follow_links: bool,
+}
+
+/// Builds, tags and tells the digest.
+pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
+    let named = args
+        .tags
+        .first()
+        .map(Reference::to_string)
+        .unwrap_or_else(|| args.context.display().to_string());
+    let what = || format!("cannot build `{named}`");
+    if let Some(tag) = args.tags.iter().find(|tag| tag.digest().is_some()) {
+        return Err(Failure::new(
+            Code::Usage,
+            format!("cannot tag as `{tag}`: the digest follows from what is built"),
+        ));
+    }
+    let options = PlanOptions {
+        gpuxfile: args.file.clone(),
+        follow_links: args.follow_links,
+    };
+    let plan = Plan::read(&args.context, &options).or_fail(what)?;
+    for warning in plan.warnings() {
+        context.term.warn(warning);
+    }
+    let tags = if args.tags.is_empty() {
+        vec![default_tag(&plan).or_fail(what)?]
+    } else {
+        args.tags
+    };
+    let store = context.store()?;
+    let lease = store.lease(&[]).or_fail(what)?;
+    let built = bundle::build(&store, &lease, &plan, context.source_date()?.as_deref()).or_fail(what)?;
+    for tag in &tags {
+        store
+            .tag(tag, &built.descriptor, env::now())
+            .or_fail(|| format!("cannot tag `{tag}`"))?;
+    }
+    let digest = built.descriptor.digest.to_string();
+    if context.term.json() {
+        let reference = tags[0].to_string();
+        context
+            .term
+            .data(json!({"reference": reference, "digest": digest, "size_bytes": built.size_bytes}))?;
+        return Ok(());
+    }
+    context.term.explain(format_args!(
+        "{} files, {} parameters",
+        built.layers,
+        count(plan.model().summary().parameters)
+    ));
+    for tag in &tags {
+        context
+            .term
+            .tell(format_args!("built {tag} ({})", bytes(built.size_bytes)));
+    }
+    context.term.data(digest)?;
+    Ok(())
+}
+
+/// Gives NAME:VERSION of the GPUXfile, or NAME:latest.
+fn default_tag(plan: &Plan) -> Result<Reference, oci::Error> {
+    let gpuxfile = plan.gpuxfile();
+    format!("{}:{}", gpuxfile.name.value.as_str(), gpuxfile.tag()).parse()
+}

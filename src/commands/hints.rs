@@ -1,0 +1,156 @@
+use std::error::Error;
+
+use crate::bundle;
+use crate::fs;
+use crate::oci;
+use crate::runtime;
+use crate::store;
+
+use super::Code;
+use super::failure::chain;
+
+/// Decides from an error and its causes which exit code it has and what the user can do.
+///
+/// Errors themselves say what, where and why; only this file says what to do.
+pub fn advise(error: &(dyn Error + 'static)) -> (Code, Vec<String>) {
+    let mut code = Code::Failed;
+    let mut hints: Vec<String> = Vec::new();
+    for cause in chain(Some(error)) {
+        let (its_code, its_hints) = advise_one(cause);
+        if let Some(its_code) = its_code {
+            code = its_code;
+        }
+        for hint in its_hints {
+            if !hints.iter().any(|known| known == *hint) {
+                hints.push((*hint).to_owned());
+            }
+        }
+    }
+    (code, hints)
+}
+
+type Advice = (Option<Code>, &'static [&'static str]);
+
+const NONE: Advice = (None, &[]);
+
+fn advise_one(error: &(dyn Error + 'static)) -> Advice {
+    if let Some(error) = error.downcast_ref::<bundle::Error>() {
+        return of_bundle(error);
+    }
+    if let Some(error) = error.downcast_ref::<Box<crate::gpuxfile::Error>>() {
+        return of_gpuxfile(error);
+    }
+    if let Some(error) = error.downcast_ref::<runtime::Error>() {
+        return of_runtime(error);
+    }
+    if let Some(error) = error.downcast_ref::<store::Error>() {
+        return of_store(error);
+    }
+    if let Some(error) = error.downcast_ref::<oci::Error>() {
+        return of_reference(error);
+    }
+    if let Some(error) = error.downcast_ref::<fs::Error>() {
+        return of_file(error);
+    }
+    NONE
+}
+
+fn of_bundle(error: &bundle::Error) -> Advice {
+    match error {
+        // These print as their source does, and are not links of the chain of their own.
+        bundle::Error::Gpuxfile(error) => of_gpuxfile(error),
+        bundle::Error::Oci(error) => of_reference(error),
+        bundle::Error::File(error) => of_file(error),
+        bundle::Error::Store(error) => of_store(error),
+        bundle::Error::NoGpuxfile(_) => (
+            Some(Code::NotFound),
+            &["`gpux init MODEL.onnx` writes a GPUXfile from the model's own signature"],
+        ),
+        bundle::Error::External { .. } => (
+            None,
+            &["a model's external data lies beside it, and both in the folder of the build"],
+        ),
+        bundle::Error::Changed(_) => (None, &["wait until nobody writes the file, and build again"]),
+        bundle::Error::NotAnArtifact(..) => (
+            None,
+            &["gpux runs ONNX models packed as ModelPack artifacts; `gpux build` makes one"],
+        ),
+        _ => NONE,
+    }
+}
+
+fn of_gpuxfile(error: &crate::gpuxfile::Error) -> Advice {
+    use crate::gpuxfile::Problem;
+    match error.problem() {
+        Problem::FileMissing { .. } | Problem::NoMatch { .. } => {
+            (None, &["paths are relative to the folder of the build"])
+        }
+        Problem::LeavesContext { .. } => (None, &["--follow-links takes what such a link leads to"]),
+        Problem::UnknownKey { .. } => (
+            None,
+            &["GPUXfile.example shows every key; free data goes under `metadata`"],
+        ),
+        _ => NONE,
+    }
+}
+
+fn of_runtime(error: &runtime::Error) -> Advice {
+    match error {
+        runtime::Error::NoProvider(refusals) if refusals.lack_onnx_runtime() => (
+            None,
+            &[
+                "install ONNX Runtime with `pip install onnxruntime` in an active environment, or name its library in \
+               ORT_DYLIB_PATH",
+            ],
+        ),
+        _ => NONE,
+    }
+}
+
+fn of_reference(error: &oci::Error) -> Advice {
+    match error {
+        oci::Error::Reference { .. } => (
+            None,
+            &["a reference is NAME[:TAG], HOST/NAME[:TAG] or HOST/NAME@sha256:HEX, in lower case"],
+        ),
+        _ => NONE,
+    }
+}
+
+fn of_store(error: &store::Error) -> Advice {
+    match error {
+        store::Error::Fs(error) => of_file(error),
+        store::Error::NotFound { reference } if reference.is_local() => (
+            Some(Code::NotFound),
+            &[
+                "`gpux images` lists what is there",
+                "a name without a host is local; for Docker Hub write docker.io/NAME",
+            ],
+        ),
+        store::Error::NotFound { .. } | store::Error::NoSuchEntry { .. } => {
+            (Some(Code::NotFound), &["`gpux images` lists what is there"])
+        }
+        store::Error::MissingBlob { .. } | store::Error::Damaged { .. } => (
+            None,
+            &["`gpux store verify --repair` removes what is damaged and says which artifacts to build or pull again"],
+        ),
+        store::Error::Newer { .. } => (None, &["use a newer gpux, or another GPUX_HOME"]),
+        store::Error::OthersCanWrite { .. } => {
+            (None, &["`chmod go-w` the folder, or set GPUX_HOME to one of your own"])
+        }
+        store::Error::Busy { .. } => (None, &["wait for the other command, or end it"]),
+        _ => NONE,
+    }
+}
+
+fn of_file(error: &fs::Error) -> Advice {
+    match error.source.kind() {
+        std::io::ErrorKind::NotFound => (Some(Code::NotFound), &[]),
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => (
+            None,
+            &["free some space, for example with `gpux prune`, and try again: nothing was lost"],
+        ),
+        std::io::ErrorKind::PermissionDenied => (None, &["the user who runs gpux needs the right to do this"]),
+        _ => NONE,
+    }
+}

@@ -1,0 +1,92 @@
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use crate::bundle;
+use crate::fs;
+use crate::gpuxfile;
+use crate::onnx;
+
+use super::{Code, Context, Failure, OrFail};
+
+/// Write a GPUXfile from a model's own signature
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The model; without it, the only .onnx file here
+    #[arg(value_name = "MODEL.onnx")]
+    model: Option<PathBuf>,
+    /// The artifact's name; without it, the model's file name
+    #[arg(long)]
+    name: Option<String>,
+    /// Replace a GPUXfile that is there
+    #[arg(long)]
+    force: bool,
+}
+
+/// Writes the GPUXfile beside the model.
+pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
+    let path = match args.model {
+        Some(path) => path,
+        None => only_model(&context.env.current_dir)?,
+    };
+    let what = || format!("cannot write a GPUXfile for `{}`", path.display());
+    let bytes = fs::map(&path).or_fail(what)?;
+    let model = onnx::Model::parse(bytes).or_fail(what)?;
+    let signature = model.signature().or_fail(what)?;
+    let folder = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    if let Some(present) = bundle::find_gpuxfile(folder).or_fail(what)?
+        && !args.force
+    {
+        return Err(Failure::new(
+            Code::Usage,
+            format!("{}: `{}` is there already", what(), present.display()),
+        )
+        .hint("--force replaces it"));
+    }
+    let stem = path
+        .file_stem()
+        .map(|stem| stem.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    let source = path
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    let text = gpuxfile::draft(args.name.as_deref().unwrap_or(&stem), &source, &signature);
+    let name = gpuxfile::parse(&text, "GPUXfile")
+        .map_err(Box::new)
+        .or_fail(what)?
+        .name
+        .to_string();
+    let target = folder.join("GPUXfile");
+    fs::replace(&target, text.as_bytes()).or_fail(what)?;
+    if context.term.json() {
+        context
+            .term
+            .data(json!({"path": target.display().to_string(), "name": name}))?;
+    } else {
+        context.term.tell(format_args!("wrote {}", target.display()));
+        context.term.tell(format_args!("next: gpux build {}", folder.display()));
+    }
+    Ok(())
+}
+
+fn only_model(folder: &Path) -> Result<PathBuf, Failure> {
+    let mut models: Vec<PathBuf> = fs::names(folder)
+        .or_fail(|| "cannot look for a model".into())?
+        .into_iter()
+        .map(PathBuf::from)
+        .filter(|path| path.extension().is_some_and(|ending| ending == "onnx"))
+        .collect();
+    match (models.pop(), models.is_empty()) {
+        (Some(only), true) => Ok(only),
+        (Some(_), false) => {
+            Err(Failure::new(Code::Usage, "there are several .onnx files here").hint("name one: gpux init MODEL.onnx"))
+        }
+        (None, _) => {
+            Err(Failure::new(Code::NotFound, "there is no .onnx file here").hint("name one: gpux init MODEL.onnx"))
+        }
+    }
+}

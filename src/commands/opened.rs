@@ -1,0 +1,172 @@
+use std::time::{Duration, Instant};
+
+use crate::gpuxfile;
+use crate::runtime::{
+    self, Call, Cancel, LibrarySources, Limits, Phase, ProviderKind, ProviderOrder, Refused, Selection, Session,
+    SessionOptions, Source, Value, Watchdog, select,
+};
+
+use super::subject::Subject;
+use super::{Context, Failure, OrFail, limit};
+
+/// Says how a model is run; shared by the verbs that run one.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Engine options")]
+pub struct EngineArgs {
+    /// Providers to try, best first, with commas: auto, cpu, embedded
+    #[arg(long, short, value_name = "NAME,…")]
+    provider: Option<ProviderOrder>,
+    /// Threads of one operator; without it, as many as this process may use
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    threads: Option<u32>,
+    /// Deadline of one run, such as 500ms, 30s, 2m
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    timeout: Option<Duration>,
+    /// Most memory to use beside mapped files, such as 512MB, 2GiB; without it 90 % of the machine's
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    memory: Option<u64>,
+    /// Rearrange weights at load: slower to load, faster in batches; `bench` does it, `run` does not
+    #[arg(long, value_name = "yes|no", num_args = 0..=1, default_missing_value = "yes", value_parser = yes_or_no)]
+    prepack: Option<bool>,
+}
+
+/// Says how often the session will be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Once: the load counts.
+    Once,
+    /// Many times: the run counts.
+    Many,
+}
+
+/// Is a model loaded into a session, under watch.
+pub struct Opened {
+    /// The model, as the user named it.
+    pub label: String,
+    /// Where it came from.
+    pub subject: Subject,
+    /// The session that answers.
+    pub session: Box<dyn Session>,
+    /// The provider that runs it.
+    pub provider: ProviderKind,
+    /// Those that come before it, and why they do not.
+    pub refused: Vec<Refused>,
+    /// What the provider runs on.
+    pub device: String,
+    /// How long the load took.
+    pub load: Duration,
+    /// Ends the process when a limit is broken.
+    pub watchdog: Watchdog,
+}
+
+impl Opened {
+    /// Opens what `operand` names and loads it with the first provider that can run it.
+    pub fn open(operand: &str, args: &EngineArgs, purpose: Purpose, context: &Context) -> Result<Opened, Failure> {
+        let subject = Subject::open(operand, context)?;
+        let wishes = subject.gpuxfile.as_ref().map(|gpuxfile| &gpuxfile.runtime);
+        let order = match (&args.provider, wishes.map(|wishes| wishes.providers.as_slice())) {
+            (Some(order), _) => order.clone(),
+            (None, Some(names @ [_, ..])) => listed(names)?,
+            (None, _) => ProviderOrder::Auto,
+        };
+        let threads = args
+            .threads
+            .map(u64::from)
+            .or(wishes.and_then(|wishes| Some(wishes.threads.as_ref()?.value)));
+        let asked = Limits {
+            run: args.timeout,
+            memory_bytes: args.memory,
+            ..Limits::default()
+        };
+        let wished = Limits {
+            load: None,
+            run: wishes.and_then(|wishes| Some(wishes.timeout.as_ref()?.value)),
+            memory_bytes: wishes.and_then(|wishes| Some(wishes.memory_bytes.as_ref()?.value)),
+        };
+        let limits = asked.lowered_by(wished);
+        let what = || format!("cannot load `{operand}`");
+        let watchdog = Watchdog::start(limits, limit::reporter(operand, context)).or_fail(what)?;
+        let selection = Selection {
+            order,
+            session: SessionOptions {
+                threads: threads.and_then(|threads| usize::try_from(threads).ok()),
+                prepack: args.prepack.unwrap_or(purpose == Purpose::Many),
+            },
+            libraries: libraries(context),
+        };
+        let source = Source {
+            files: &subject.files,
+            model: &subject.model,
+            signature: &subject.signature,
+        };
+        let start = Instant::now();
+        watchdog.enter(Phase::Load);
+        let selected = select(&source, &selection).or_fail(what)?;
+        watchdog.enter(Phase::Idle);
+        let load = start.elapsed();
+        for refused in &selected.refused {
+            context.term.explain(format_args!("not on {refused}"));
+        }
+        Ok(Opened {
+            label: operand.to_owned(),
+            // Both providers of this version run on the processor.
+            device: "cpu".to_owned(),
+            session: selected.session,
+            provider: selected.provider,
+            refused: selected.refused,
+            subject,
+            load,
+            watchdog,
+        })
+    }
+
+    /// Answers one call, under the clock.
+    pub fn run(&mut self, values: &[Value]) -> Result<Vec<Value>, runtime::Error> {
+        let cancel = Cancel::default();
+        let call = Call {
+            inputs: values,
+            keep_on_device: &[],
+            deadline: None,
+            cancel: &cancel,
+        };
+        self.watchdog.enter(Phase::Run);
+        let answer = self.session.run(call);
+        self.watchdog.enter(Phase::Idle);
+        answer
+    }
+}
+
+/// Says where ONNX Runtime may lie.
+pub fn libraries(context: &Context) -> LibrarySources {
+    let absolute = |path: &std::path::PathBuf| context.env.current_dir.join(path);
+    LibrarySources {
+        explicit: context.env.ort_dylib_path.as_ref().map(absolute),
+        packs: context.env.home.as_ref().map(|home| absolute(home).join("providers")),
+        executable: context.env.executable_dir.clone(),
+        python: context.env.python_environments.iter().map(absolute).collect(),
+        system: LibrarySources::system_folders(),
+    }
+}
+
+fn listed(names: &[gpuxfile::Located<String>]) -> Result<ProviderOrder, Failure> {
+    let names: Vec<&str> = names.iter().map(|name| name.value.as_str()).collect();
+    let text = names.join(",");
+    text.parse()
+        .or_fail(|| format!("cannot use the GPUXfile's provider order `{text}`"))
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    gpuxfile::duration(text).ok_or_else(|| format!("`{text}` is not a time such as 500ms, 30s or 2m"))
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    gpuxfile::memory(text).ok_or_else(|| format!("`{text}` is not a size such as 512MB or 2GiB"))
+}
+
+fn yes_or_no(text: &str) -> Result<bool, String> {
+    match text {
+        "yes" => Ok(true),
+        "no" => Ok(false),
+        other => Err(format!("`{other}` is neither yes nor no")),
+    }
+}

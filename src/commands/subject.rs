@@ -1,0 +1,135 @@
+use std::path::Path;
+
+use crate::bundle::{self, Bundle, GraphFiles, Plan, PlanOptions};
+use crate::gpuxfile::Gpuxfile;
+use crate::oci::{Digest, MediaType};
+use crate::onnx;
+use crate::runtime::ModelFiles;
+use crate::store::Lease;
+use crate::tensor::Signature;
+
+use super::operand::Operand;
+use super::{Context, Failure, OrFail};
+
+/// Is a model that a verb works on, wherever it came from, with its files ready to load.
+#[derive(Debug)]
+pub struct Subject {
+    /// The GPUXfile: the artifact's, the folder's, or one derived from a bare model.
+    pub gpuxfile: Option<Gpuxfile>,
+    /// The graph, parsed and checked.
+    pub model: onnx::Model,
+    /// What the model takes and gives.
+    pub signature: Signature,
+    /// Where the files lie.
+    pub files: ModelFiles,
+    origin: Origin,
+}
+
+/// Is where a model came from.
+#[derive(Debug)]
+enum Origin {
+    /// The store; the lease keeps its blobs there.
+    Store {
+        bundle: Box<Bundle>,
+        digest: Digest,
+        _lease: Lease,
+    },
+    /// Files outside the store.
+    Files(Box<Plan>),
+}
+
+/// Is what `inspect` tells of a layer.
+#[derive(Debug)]
+pub struct LayerFacts {
+    pub path: String,
+    pub media_type: MediaType,
+    pub digest: Digest,
+    pub size_bytes: u64,
+}
+
+impl Subject {
+    /// Opens what `operand` names.
+    pub fn open(operand: &str, context: &Context) -> Result<Subject, Failure> {
+        let store = context.home().ok().and(context.store().ok());
+        match Operand::read(operand, store.as_ref())? {
+            Operand::Directory(path) | Operand::Model(path) => Subject::open_files(&path, context),
+            Operand::Artifact(reference) => {
+                let store = context.store()?;
+                let what = || format!("cannot open `{reference}`");
+                let (entry, lease) = store.checkout(&reference).or_fail(what)?;
+                let bundle = Bundle::open(&store, &entry.descriptor).or_fail(what)?;
+                let (files, model) = bundle.graph(&store).or_fail(what)?;
+                let signature = model.signature().or_fail(what)?;
+                let gpuxfile = bundle.gpuxfile(&store).or_fail(what)?;
+                let files = model_files(&files);
+                let digest = entry.descriptor.digest;
+                let origin = Origin::Store {
+                    bundle: Box::new(bundle),
+                    digest,
+                    _lease: lease,
+                };
+                Ok(Subject {
+                    gpuxfile,
+                    model,
+                    signature,
+                    files,
+                    origin,
+                })
+            }
+        }
+    }
+
+    fn open_files(path: &Path, context: &Context) -> Result<Subject, Failure> {
+        let what = || format!("cannot open `{}`", path.display());
+        let plan = Plan::read(path, &PlanOptions::default()).or_fail(what)?;
+        for warning in plan.warnings() {
+            context.term.warn(warning);
+        }
+        Ok(Subject {
+            gpuxfile: Some(plan.gpuxfile().clone()),
+            model: plan.model().clone(),
+            signature: plan.signature().clone(),
+            files: model_files(plan.graph_files()),
+            origin: Origin::Files(Box::new(plan)),
+        })
+    }
+
+    /// Gives the manifest's digest; for files outside the store, the one that `build` would give, which hashes them.
+    pub fn digest(&self, context: &Context) -> Result<Digest, Failure> {
+        match &self.origin {
+            Origin::Store { digest, .. } => Ok(*digest),
+            Origin::Files(plan) => {
+                let manifest = bundle::assemble(plan, context.source_date()?.as_deref());
+                Ok(manifest.or_fail(|| "cannot hash the files of the model".into())?.digest)
+            }
+        }
+    }
+
+    /// Gives the layers; those of files outside the store are what `build` would make.
+    pub fn layers(&self) -> Result<Vec<LayerFacts>, Failure> {
+        let manifest = match &self.origin {
+            Origin::Store { bundle, .. } => bundle.manifest().clone(),
+            Origin::Files(plan) => {
+                let what = || "cannot hash the files of the model".into();
+                bundle::assemble(plan, None).or_fail(what)?.manifest
+            }
+        };
+        Ok(manifest
+            .layers
+            .into_iter()
+            .map(|layer| LayerFacts {
+                path: bundle::layer_path(&layer).unwrap_or_default().to_owned(),
+                media_type: layer.media_type,
+                digest: layer.digest,
+                size_bytes: layer.size_bytes,
+            })
+            .collect())
+    }
+}
+
+fn model_files(files: &GraphFiles) -> ModelFiles {
+    ModelFiles {
+        graph: files.graph.clone(),
+        external: files.external.clone(),
+    }
+}

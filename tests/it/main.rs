@@ -4,5 +4,7 @@
 
 mod build;
 mod cpu;
+mod distribution;
 mod fixtures;
 mod support;
+mod transfer;

@@ -3,7 +3,10 @@
 // Each theme uses its own part.
 #![allow(dead_code)]
 
+pub mod artifacts;
 pub mod deps;
+pub mod distribution;
 mod gpux;
+pub mod registry;
 
 pub use gpux::{Answer, Gpux};

@@ -1,0 +1,24 @@
+//! The client of OCI registries: addresses, credentials, manifests, blobs.
+//!
+//! Every byte a registry says is a stranger's: lengths are bounded, addresses are checked before anything is sent to
+//! them, and credentials stay on the registry's own origin. What moves whole artifacts is in `transfer`.
+//!
+//! Source: OCI distribution specification 1.1; the token protocol of the distribution project.
+
+mod auth;
+mod blob;
+mod client;
+mod endpoint;
+mod error;
+mod manifest;
+mod profile;
+mod retry;
+
+pub use auth::Credential;
+pub use blob::{BlobAnswer, BlobBody, BlobRequest, BodySource, Upload, UploadStart};
+pub use client::{Client, Options, Proxies};
+pub use error::{Error, ErrorKind};
+pub use manifest::{ManifestName, RawManifest};
+pub use profile::{Profile, Upload as UploadStyle};
+pub use reqwest::{Body, Url};
+pub use retry::Retries;

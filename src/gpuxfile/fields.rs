@@ -255,34 +255,37 @@ impl<'n> Field<'n> {
 
     /// Reads a time.
     pub fn duration(&self) -> Result<Duration, Error> {
-        let text = self.quantity("a time such as `30s`")?;
-        quantity::duration(text).ok_or_else(|| {
+        let text = match &self.node.content {
+            Content::Text(text) => text.clone(),
+            Content::Int(seconds) => seconds.to_string(),
+            // To the nanosecond, which is what a time holds.
+            Content::Float(seconds) if seconds.is_finite() => format!("{seconds:.9}"),
+            Content::Float(_) => return Err(self.not_finite()),
+            _ => return Err(self.wrong_kind("a time such as `30s`")),
+        };
+        quantity::duration(&text).ok_or_else(|| {
             self.error(Problem::Duration {
                 key: self.name.clone(),
-                text: printable(text),
+                text: printable(self.raw()),
             })
         })
     }
 
     /// Reads a size in bytes.
     pub fn memory(&self) -> Result<u64, Error> {
-        let text = self.quantity("a size such as `2GiB`")?;
-        quantity::memory(text).ok_or_else(|| {
+        let text = match &self.node.content {
+            Content::Text(text) => text.clone(),
+            Content::Int(size_bytes) => size_bytes.to_string(),
+            Content::Float(number) if !number.is_finite() => return Err(self.not_finite()),
+            Content::Float(_) => self.raw().to_owned() + " bytes",
+            _ => return Err(self.wrong_kind("a size such as `2GiB`")),
+        };
+        quantity::memory(&text).ok_or_else(|| {
             self.error(Problem::Memory {
                 key: self.name.clone(),
-                text: printable(text),
+                text: printable(self.raw()),
             })
         })
-    }
-
-    fn quantity(&self, expected: &'static str) -> Result<&'n str, Error> {
-        match &self.node.content {
-            Content::Text(text) => Ok(text),
-            Content::Int(_) => Ok(self.raw()),
-            Content::Float(number) if number.is_finite() => Ok(self.raw()),
-            Content::Float(_) => Err(self.not_finite()),
-            _ => Err(self.wrong_kind(expected)),
-        }
     }
 
     /// Reads the path of a file in the build context.

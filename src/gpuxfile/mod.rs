@@ -7,6 +7,7 @@ mod check;
 mod error;
 mod fields;
 mod file;
+mod keys;
 mod name;
 mod node;
 mod notice;
@@ -24,6 +25,7 @@ mod yaml;
 
 pub use error::{Error, FileRole, Limit, PortKind, Problem};
 pub use file::{Gpuxfile, Labels, PortDeclaration, ProviderOptions, Runtime, Serving};
+pub use keys::KEYS;
 pub use name::{ArtifactName, NameFault};
 pub use notice::{Notice, NoticeReason};
 pub use paths::{ContextPath, PathFault, Pattern, PatternFault};

@@ -5,19 +5,9 @@ use crate::tensor::{DType, Dim, TensorName};
 use super::error::{Error, PortKind, Problem, printable};
 use super::fields::Field;
 use super::file::{Labels, PortDeclaration};
+use super::keys::PORT_KEYS;
 use super::node::Content;
 use super::source::{Located, Span};
-
-/// The keys of one input or output.
-pub(super) const PORT_KEYS: &[&str] = &[
-    "name",
-    "type",
-    "shape",
-    "description",
-    "labels",
-    "required",
-    "max_length",
-];
 
 /// The longest name of a dimension, in bytes.
 const SYMBOL_LIMIT: usize = 256;

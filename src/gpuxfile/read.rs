@@ -1,6 +1,7 @@
 use super::error::{Error, PortKind, Problem, printable};
 use super::fields::{Field, Fields};
 use super::file::{Gpuxfile, PortDeclaration, ProviderOptions, Runtime, Serving, Trace};
+use super::keys::{MODEL_KEYS, PREPROCESSING_KEYS, ROOT_KEYS, RUNTIME_KEYS, SERVING_KEYS};
 use super::name::{ArtifactName, NameFault};
 use super::node::{self, Content};
 use super::notice::{Notice, NoticeReason};
@@ -9,39 +10,6 @@ use super::ports::read_ports;
 use super::source::{Located, Place, Source};
 use super::value::{Value, is_null};
 use super::{PROVIDERS, SIZE_LIMIT_BYTES, python};
-
-/// The keys at the top of a GPUXfile, in canonical order.
-pub(super) const ROOT_KEYS: &[&str] = &[
-    "apiVersion",
-    "name",
-    "version",
-    "description",
-    "licenses",
-    "authors",
-    "model",
-    "models",
-    "inputs",
-    "outputs",
-    "files",
-    "runtime",
-    "serving",
-    "preprocessing",
-    "postprocessing",
-    "metadata",
-];
-pub(super) const RUNTIME_KEYS: &[&str] = &["provider", "provider_options", "threads", "timeout", "memory"];
-pub(super) const SERVING_KEYS: &[&str] = &[
-    "host",
-    "port",
-    "max_batch_size",
-    "batch_size",
-    "max_queue_delay",
-    "timeout",
-    "instances",
-    "max_workers",
-];
-/// What the short mapping form of `preprocessing` may hold.
-pub(super) const PREPROCESSING_KEYS: &[&str] = &["tokenizer", "max_length", "padding", "resize", "normalize"];
 
 /// The most of anything that is counted: threads, instances, requests in a batch.
 const COUNT_LIMIT: u64 = 65_536;
@@ -223,7 +191,7 @@ impl<'n> Reader<'n> {
             return model_path(&field);
         }
         let python = self.python;
-        let fields = field.fields(if python { python::MODEL_KEYS } else { &["source"] })?;
+        let fields = field.fields(if python { python::MODEL_KEYS } else { MODEL_KEYS })?;
         if python {
             self.python_model(&fields)?;
         }
@@ -243,7 +211,7 @@ impl<'n> Reader<'n> {
                 return Err(Error::at(self.source, key.span, problem));
             }
             let path = match entry.node.content {
-                Content::Map(_) => model_path(&entry.fields(&["source"])?.need("source")?)?,
+                Content::Map(_) => model_path(&entry.fields(MODEL_KEYS)?.need("source")?)?,
                 _ => model_path(&entry)?,
             };
             models.push((key.value.clone(), path));

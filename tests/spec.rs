@@ -1,0 +1,423 @@
+//! Checks what `registry-spec/` says: its examples are true, and its schemas agree with the parsers.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeSet;
+
+use gpux::gpuxfile::{self, KEYS, PROVIDERS};
+use gpux::tensor::DType;
+use serde_json::Value;
+
+const GUIDE: &str = include_str!("../registry-spec/gpuxfile.md");
+const SCHEMA: &str = include_str!("../registry-spec/gpuxfile.schema.json");
+const EXAMPLE: &str = include_str!("../GPUXfile.example");
+
+/// Gives each fenced block with the words after its fence.
+fn blocks(markdown: &str) -> Vec<(String, String)> {
+    let mut blocks = Vec::new();
+    let mut open: Option<(String, String)> = None;
+    for line in markdown.lines() {
+        match (line.strip_prefix("```"), &mut open) {
+            (Some(""), open @ Some(_)) => blocks.extend(open.take()),
+            (Some(info), open @ None) => *open = Some((info.to_owned(), String::new())),
+            (None, Some((_, text))) => {
+                text.push_str(line);
+                text.push('\n');
+            }
+            _ => {}
+        }
+    }
+    assert!(open.is_none(), "an open fence");
+    blocks
+}
+
+/// Adds the two keys that every file needs to an example of others.
+fn whole(block: &str) -> String {
+    let has = |key: &str| block.lines().any(|line| line.starts_with(key));
+    let name = if has("name:") { "" } else { "name: m\n" };
+    let model = if has("model:") { "" } else { "model: m.onnx\n" };
+    format!("{name}{model}{block}")
+}
+
+fn schema() -> jsonschema::Validator {
+    jsonschema::draft202012::new(&serde_json::from_str(SCHEMA).unwrap()).unwrap()
+}
+
+/// Reads YAML as the parser does; `None` where there is no JSON for it.
+fn json(text: &str) -> Option<Value> {
+    let options = serde_saphyr::options! {
+        strict_booleans: true,
+        underscored_numbers_as_strings: true,
+        leading_zero_numbers_as_strings: true,
+    };
+    serde_saphyr::from_str_with_options(text, options).ok()
+}
+
+#[test]
+fn examples_of_the_gpuxfile_are_true() {
+    let schema = schema();
+    let blocks = blocks(GUIDE);
+    let mut count = 0;
+    for (at, (info, text)) in blocks.iter().enumerate() {
+        match info.as_str() {
+            "yaml" => {
+                let text = whole(text);
+                gpuxfile::parse(&text, "GPUXfile").unwrap_or_else(|error| panic!("{error}\n{text}"));
+                let value = json(&text).unwrap();
+                assert!(schema.is_valid(&value), "the schema refuses\n{text}");
+            }
+            "yaml refused" => {
+                let error = gpuxfile::parse(text, "GPUXfile").expect_err(text).to_string();
+                assert_eq!(blocks[at + 1], ("text".to_owned(), format!("{error}\n")));
+                assert!(!schema.is_valid(&json(text).unwrap()), "the schema accepts\n{text}");
+            }
+            "text" => assert_eq!(blocks[at - 1].0, "yaml refused"),
+            other => panic!("a block of `{other}`"),
+        }
+        count += 1;
+    }
+    assert!(count > 10);
+}
+
+#[test]
+fn every_key_is_described_and_shown() {
+    let file = gpuxfile::parse(EXAMPLE, "GPUXfile.example").unwrap_or_else(|error| panic!("{error}"));
+    assert!(schema().is_valid(&json(EXAMPLE).unwrap()));
+    assert_eq!(file.outputs.len(), 2);
+    for (section, keys) in KEYS {
+        for key in *keys {
+            assert!(
+                GUIDE.contains(&format!("`{key}`")),
+                "gpuxfile.md lacks `{section}.{key}`"
+            );
+            // An alias may stand in a comment, a key of its own may not.
+            let shown = |line: &str| line.trim_start_matches([' ', '-']).starts_with(&format!("{key}:"));
+            let alias = ["batch_size", "max_workers"].contains(key) && EXAMPLE.contains(&format!("(also: {key})"));
+            assert!(
+                EXAMPLE.lines().any(shown) || alias,
+                "GPUXfile.example lacks `{section}.{key}`"
+            );
+        }
+    }
+    for name in PROVIDERS.iter().copied().chain(DType::all().map(DType::name)) {
+        assert!(SCHEMA.contains(&format!("\"{name}\"")), "the schema lacks `{name}`");
+    }
+    for provider in PROVIDERS {
+        assert!(
+            GUIDE.contains(&format!("`{provider}`")),
+            "gpuxfile.md lacks `{provider}`"
+        );
+    }
+}
+
+#[test]
+fn providers_of_the_gpuxfile_are_those_of_the_runtime() {
+    use gpux::runtime::ProviderKind;
+    let known: BTreeSet<&str> = PROVIDERS
+        .iter()
+        .copied()
+        .filter(|name| !["auto", "rocm"].contains(name))
+        .collect();
+    assert_eq!(known, ProviderKind::ALL.iter().map(|kind| kind.name()).collect());
+}
+
+#[test]
+fn the_schema_has_the_parsers_keys_and_no_others() {
+    let schema: Value = serde_json::from_str(SCHEMA).unwrap();
+    let properties = |pointer: &str| -> BTreeSet<String> {
+        let found = schema.pointer(pointer).unwrap_or_else(|| panic!("{pointer}"));
+        found.as_object().unwrap().keys().cloned().collect()
+    };
+    for (section, keys) in KEYS {
+        let pointer = match *section {
+            "" => "/properties".to_owned(),
+            "model" => "/$defs/model/properties".to_owned(),
+            "inputs" => "/properties/inputs/anyOf/0/items/properties".to_owned(),
+            "preprocessing" => "/properties/preprocessing/anyOf/2/properties".to_owned(),
+            section => format!("/properties/{section}/anyOf/0/properties"),
+        };
+        assert_eq!(
+            properties(&pointer),
+            keys.iter().map(|key| (*key).to_owned()).collect(),
+            "{pointer}"
+        );
+    }
+    assert_eq!(
+        properties("/properties/inputs/anyOf/0/items/properties"),
+        properties("/properties/outputs/anyOf/0/items/properties")
+    );
+}
+
+/// Lines below `name` and `model` that parser and schema accept.
+const GOOD: &[&str] = &[
+    "",
+    "apiVersion: gpux/v1",
+    "version: 1.0.0-rc.1+b.7",
+    "version:",
+    "description: ''",
+    "description: \"a\\n\\tb\"",
+    "licenses: [MIT, Apache-2.0]",
+    "authors: []",
+    "models: {a-b: x.onnx, c: {source: d/e.onnx}}",
+    "inputs: []",
+    "inputs: {}",
+    "inputs: [{name: x}, {name: 495, type: tensor(float)}]",
+    "inputs: {x: , y: f16, z: {type: bfloat16, shape: [], description: d, labels: [a, 1, 2.5], required: false}}",
+    "inputs: {x: {shape: [-1, null, 0, N, '2*s0 + 1', 18446744073709551615], labels: l.txt, max_length: 1}}",
+    "outputs: {x: {type: null, shape: null, labels: null}}",
+    "files: a.txt",
+    "files: ['**/*.json', './x', 'a b', '...', 'a..b']",
+    "runtime: {}",
+    "runtime: {provider: rocm, threads: 65536, timeout: 2592000, memory: 1}",
+    "runtime: {provider: [auto], provider_options: {cuda: {a: 1, b: text, c: true, d: 1.5}}}",
+    "runtime: {timeout: 0.5, memory: 1.5 GiB}",
+    "runtime: {timeout: 1e3}",
+    "runtime: {timeout: 100µs, memory: '1000'}",
+    "serving: {host: '::1', port: 1, max_batch_size: 1, max_queue_delay: 1ns, timeout: 720h, instances: 65536}",
+    "serving: {batch_size: 2, max_workers: 3}",
+    "preprocessing: imagenet",
+    "preprocessing: [a, {b: {c: 1}}, d: ]",
+    "preprocessing: {tokenizer: t, max_length: 5, padding: true, resize: 224, normalize: {mean: [0.5]}}",
+    "preprocessing: {padding: longest, resize: [1, 2], normalize: imagenet}",
+    "postprocessing: softmax",
+    "postprocessing: {top_k: {k: 5}}",
+    "metadata: {a: null, b: true, c: [1, {d: 2.5}], 'e f': \"g\\nh\", 12: x}",
+];
+
+/// Lines below `name` and `model` that parser and schema refuse.
+const BAD: &[&str] = &[
+    "nmae: x",
+    "apiVersion: gpux/v2",
+    "version: 1.0",
+    "version: '1.0'",
+    "version: v1.0.0",
+    "version: 01.0.0",
+    "description: [a]",
+    "description: \"\\e[2J\"",
+    "description: 5",
+    "licenses: 5",
+    "licenses: ' '",
+    "authors: [\"a\\nb\"]",
+    "authors: [null]",
+    "models: [a]",
+    "models: {A: x}",
+    "models: {a: {}}",
+    "models: {a: }",
+    "inputs: text",
+    "inputs: [x]",
+    "inputs: [{type: float32}]",
+    "inputs: [{name: x, dtype: float32}]",
+    "inputs: {x: {name: x}}",
+    "inputs: {x: flaot32}",
+    "inputs: {x: 5}",
+    "inputs: {x: {shape: 5}}",
+    "inputs: {x: {shape: [-2]}}",
+    "inputs: {x: {shape: [1.5]}}",
+    "inputs: {x: {shape: ['']}}",
+    "inputs: {x: {shape: ['3']}}",
+    "inputs: {x: {shape: [' N']}}",
+    "inputs: {x: {shape: [true]}}",
+    "inputs: {x: {required: 1}}",
+    "inputs: {x: {max_length: 0}}",
+    "outputs: {x: {labels: ../l.txt}}",
+    "outputs: {x: {labels: [[a]]}}",
+    "files: ../x",
+    "files: a/../b",
+    "files: [/x]",
+    "files: ['C:/x']",
+    "files: ['~/x']",
+    "files: ['a\\b']",
+    "files: ['a/']",
+    "files: ['./']",
+    "files: [5]",
+    "runtime: 5",
+    "runtime: {provider: gpu}",
+    "runtime: {provider_options: {auto: {}}}",
+    "runtime: {provider_options: {cuda: [a]}}",
+    "runtime: {provider_options: {cuda: {a: }}}",
+    "runtime: {threads: 0}",
+    "runtime: {threads: 1.5}",
+    "runtime: {threads: 65537}",
+    "runtime: {timeout: 0}",
+    "runtime: {timeout: -1}",
+    "runtime: {timeout: 2592001}",
+    "runtime: {timeout: 1 day}",
+    "runtime: {timeout: 0s}",
+    "runtime: {memory: 0}",
+    "runtime: {memory: 1.5}",
+    "runtime: {memory: 2gb}",
+    "apiVersion: gpux/v1\nruntime: {gpu: {}}",
+    "serving: {port: 0}",
+    "serving: {port: 99999}",
+    "serving: {port: '80'}",
+    "serving: {host: ''}",
+    "serving: {max_batch_size: 1, batch_size: 1}",
+    "serving: {instances: 1, max_workers: 1}",
+    "preprocessing: 5",
+    "preprocessing: {tokenzer: t}",
+    "preprocessing: {resize: [0]}",
+    "preprocessing: {normalize: [1]}",
+    "preprocessing: [{a: 1, b: 2}]",
+    "postprocessing: [5]",
+    "postprocessing: {a: 1, b: 2}",
+    "metadata: 5",
+    "metadata: {'': 1}",
+    "metadata: {\"a\\nb\": 1}",
+    "metadata: {a: \"\\0\"}",
+];
+
+/// Whole files that only the parser can refuse, each with what no schema can say.
+const BEYOND_THE_SCHEMA: &[(&str, &str)] = &[
+    ("name: no\nmodel: m.onnx", "which words need quotes"),
+    (
+        "name: m\nmodel: m.onnx\noutputs: {y: {labels: [on]}}",
+        "which words need quotes",
+    ),
+    (
+        "name: m\nmodel: m.onnx\ninputs: [{name: x}, {name: x}]",
+        "that names differ",
+    ),
+    ("name: m\nmodel: m.onnx\nfiles: ['a[']", "the grammar of patterns"),
+    ("name: m\nmodel: m.onnx\nruntime: {timeout: 721h}", "sums of units"),
+];
+
+#[test]
+fn schema_and_parser_agree() {
+    let schema = schema();
+    for lines in GOOD {
+        let text = whole(lines);
+        assert!(schema.is_valid(&json(&text).unwrap()), "the schema refuses `{lines}`");
+        gpuxfile::parse(&text, "GPUXfile").unwrap_or_else(|error| panic!("{error}"));
+    }
+    for lines in BAD {
+        let text = whole(lines);
+        assert!(
+            !schema.is_valid(&json(&text).expect(lines)),
+            "the schema accepts `{lines}`"
+        );
+        assert!(
+            gpuxfile::parse(&text, "GPUXfile").is_err(),
+            "the parser accepts `{lines}`"
+        );
+    }
+    for (text, reason) in BEYOND_THE_SCHEMA {
+        assert!(
+            gpuxfile::parse(text, "GPUXfile").is_err(),
+            "the parser accepts `{text}`"
+        );
+        assert!(schema.is_valid(&json(text).unwrap()), "the schema can say {reason}");
+    }
+}
+
+#[test]
+fn schema_and_parser_agree_on_names_and_models() {
+    let schema = schema();
+    for (name, legal) in [
+        ("a", true),
+        ("a/b.c_d__e---f0", true),
+        ("\"no\"", true),
+        ("A", false),
+        ("a..b", false),
+        ("a___b", false),
+        ("-a", false),
+        ("a/", false),
+        ("a//b", false),
+        ("ghcr.io/a", false),
+        ("localhost/a", false),
+        ("\"a\\n\"", false),
+        ("\"\"", false),
+    ] {
+        let text = format!("name: {name}\nmodel: m.onnx\n");
+        assert_eq!(schema.is_valid(&json(&text).unwrap()), legal, "the schema on {text}");
+        assert_eq!(
+            gpuxfile::parse(&text, "GPUXfile").is_ok(),
+            legal,
+            "the parser on {text}"
+        );
+    }
+    for (model, legal) in [
+        ("m.onnx", true),
+        ("{source: ./a/m.onnx}", true),
+        ("hf.onnx", true),
+        ("huggingface", false),
+        ("hf:a/b", false),
+        ("https://example.org/m.onnx", false),
+        ("{}", false),
+        ("", false),
+        ("[m.onnx]", false),
+        ("{source: m.onnx, format: pt}", false),
+        ("{path: m.onnx}", false),
+    ] {
+        let text = format!("name: m\nmodel: {model}\n");
+        assert_eq!(schema.is_valid(&json(&text).unwrap()), legal, "the schema on {text}");
+        assert_eq!(
+            gpuxfile::parse(&text, "GPUXfile").is_ok(),
+            legal,
+            "the parser on {text}"
+        );
+    }
+    for text in ["name: m", "model: m", "[]", "text"] {
+        assert!(
+            !schema.is_valid(&json(text).unwrap()) && gpuxfile::parse(text, "GPUXfile").is_err(),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn what_is_written_is_what_the_schema_accepts() {
+    use gpux::tensor::{Dim, Port, Shape, Signature, TensorName};
+    let schema = schema();
+    let port = |name: &str, shape: Shape| Port {
+        name: TensorName::new(name),
+        dtype: DType::F32,
+        shape,
+    };
+    let signature = Signature {
+        inputs: vec![
+            port(
+                "image",
+                Shape::of([Dim::Symbol("N".into()), Dim::Fixed(3), Dim::Unknown, Dim::Fixed(224)]),
+            ),
+            port("odd \"name\"\n", Shape(None)),
+        ],
+        outputs: vec![
+            port("scores", Shape::of([Dim::Symbol("no".into()), Dim::Fixed(2)])),
+            port("class", Shape(None)),
+        ],
+    };
+    // The example, but for what its model would have.
+    let example = EXAMPLE.replace("class: int64", "class: float32");
+    let resolved = gpuxfile::parse(&example, "GPUXfile")
+        .unwrap()
+        .resolved(&signature)
+        .unwrap();
+    let drafted = gpuxfile::draft("My Model", "m.onnx", &signature);
+    for text in [resolved, drafted] {
+        gpuxfile::parse(&text, "GPUXfile").unwrap_or_else(|error| panic!("{error}"));
+        let value = json(&text).unwrap();
+        let errors: Vec<String> = schema.iter_errors(&value).map(|error| error.to_string()).collect();
+        assert!(errors.is_empty(), "{errors:#?}\n{text}");
+    }
+}
+
+#[test]
+fn every_gpuxfile_of_the_fixtures_is_read_without_a_notice() {
+    let schema = schema();
+    let mut count = 0;
+    for folder in std::fs::read_dir("fixtures").unwrap() {
+        let path = folder.unwrap().path().join("GPUXfile");
+        if path.is_file() {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let file = gpuxfile::parse(&text, path.to_str().unwrap()).unwrap_or_else(|error| panic!("{error}"));
+            assert!(file.notices().is_empty(), "{:?}", file.notices());
+            assert!(
+                schema.is_valid(&json(&text).unwrap()),
+                "the schema refuses {}",
+                path.display()
+            );
+            count += 1;
+        }
+    }
+    assert!(count > 0, "no fixture has a GPUXfile");
+}

@@ -15,23 +15,35 @@ pub enum Fault {
     Broken,
     /// The process has too many files open.
     TooManyFiles,
+    /// The place is mounted read-only, or is another user's.
+    ReadOnly,
+    /// Content cannot be read, though files can be found and opened.
+    Unreadable,
 }
 
 impl Fault {
-    /// Gives every fault.
-    pub const ALL: [Fault; 4] = [Fault::NoSpace, Fault::Quota, Fault::Broken, Fault::TooManyFiles];
+    /// Gives the faults that strike in the middle of a command.
+    pub const SUDDEN: [Fault; 4] = [Fault::NoSpace, Fault::Quota, Fault::Broken, Fault::TooManyFiles];
 
     fn error(self) -> io::Error {
         match self {
             Fault::NoSpace => io::ErrorKind::StorageFull.into(),
             Fault::Quota => io::ErrorKind::QuotaExceeded.into(),
-            Fault::Broken => io::Error::other("input/output error"),
+            Fault::ReadOnly => io::ErrorKind::ReadOnlyFilesystem.into(),
+            Fault::Broken | Fault::Unreadable => io::Error::other("input/output error"),
             Fault::TooManyFiles => io::Error::other("too many open files"),
         }
     }
 
     fn strikes(self, act: &str) -> bool {
         match self {
+            Fault::Unreadable => act == "read",
+            Fault::ReadOnly => {
+                matches!(
+                    act,
+                    "create" | "write" | "make folder" | "resize" | "rename" | "remove" | "protect"
+                )
+            }
             Fault::NoSpace | Fault::Quota => {
                 matches!(
                     act,

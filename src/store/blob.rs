@@ -150,3 +150,104 @@ pub(super) fn hash_rest(file: &mut File, hasher: &mut Hasher) -> Result<(), fs::
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::faults::{self, Fault};
+    use crate::store::tests::{folder, store_with};
+
+    #[test]
+    fn a_sound_blob_is_not_hashed_again_until_it_changes() {
+        let folder = folder();
+        let home = folder.path().join("home");
+        let digest = Digest::of(b"x");
+        store_with(&home, &["x"]);
+        let blobs = home.join("store/blobs");
+        let unreadable = faults::lasting(&blobs, 0, Fault::Unreadable);
+        // Another process, which knows only what is on the disk.
+        let path = Store::open(&home).unwrap().blob(&digest).unwrap();
+        drop(unreadable);
+
+        let other = path.with_file_name("copy");
+        std::fs::copy(&path, &other).unwrap();
+        std::fs::rename(&other, &path).unwrap();
+        let unreadable = faults::lasting(&blobs, 0, Fault::Unreadable);
+        let refused = Store::open(&home).unwrap().blob(&digest);
+        assert!(matches!(refused, Err(Error::Fs(_))), "another inode is hashed again");
+        drop(unreadable);
+        Store::open(&home).unwrap().blob(&digest).unwrap();
+        let _unreadable = faults::lasting(&blobs, 0, Fault::Unreadable);
+        Store::open(&home)
+            .unwrap()
+            .blob(&digest)
+            .expect("and then trusted again");
+    }
+
+    #[test]
+    fn a_bit_flipped_in_place_is_found_though_size_and_time_are_as_before() {
+        let folder = folder();
+        let home = folder.path().join("home");
+        let digest = Digest::of(b"x");
+        let store = store_with(&home, &["x"]);
+        let path = store.blob(&digest).unwrap();
+        let before = std::fs::metadata(&path).unwrap();
+        // The system counts time in ticks of some milliseconds.
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        let mut permissions = before.permissions();
+        #[allow(clippy::permissions_set_readonly_false)]
+        permissions.set_readonly(false);
+        std::fs::set_permissions(&path, permissions).unwrap();
+        let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+        std::io::Write::write_all(&mut &file, b"y").unwrap();
+        file.set_modified(before.modified().unwrap()).unwrap();
+        drop(file);
+        let error = store.blob(&digest).unwrap_err();
+        assert!(
+            matches!(&error, Error::Damaged { found, .. } if **found == Digest::of(b"y")),
+            "{error}"
+        );
+        assert!(store.open_blob(&digest).is_err() && store.read(&digest, 10).is_err());
+    }
+
+    #[test]
+    fn storing_content_again_heals_a_damaged_blob() {
+        let folder = folder();
+        let home = folder.path().join("home");
+        let store = store_with(&home, &["x"]);
+        let digest = Digest::of(b"x");
+        let path = store.blob(&digest).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, b"y").unwrap();
+        let lease = store.lease(&[]).unwrap();
+        store.ingest_bytes(&lease, b"x").unwrap();
+        assert_eq!(std::fs::read(store.blob(&digest).unwrap()).unwrap(), b"x");
+    }
+
+    #[test]
+    fn what_is_too_large_for_memory_is_refused_before_it_is_read() {
+        let folder = folder();
+        let store = store_with(&folder.path().join("home"), &["four"]);
+        let digest = Digest::of(b"four");
+        assert!(matches!(
+            store.read(&digest, 3),
+            Err(Error::TooLarge { size_bytes: 4, .. })
+        ));
+        assert_eq!(store.read(&digest, 4).unwrap(), b"four");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_file_is_no_blob() {
+        let folder = folder();
+        let home = folder.path().join("home");
+        let store = store_with(&home, &["x"]);
+        let (folded, linked) = (Digest::of(b"folder"), Digest::of(b"link"));
+        std::fs::create_dir(store.layout().blob(&folded)).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", store.layout().blob(&linked)).unwrap();
+        for digest in [folded, linked] {
+            assert_eq!(store.find(&digest).unwrap(), None);
+            assert!(store.blob(&digest).is_err());
+        }
+    }
+}

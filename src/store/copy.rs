@@ -106,3 +106,94 @@ fn copy_side_by_side(source: &mut File, target: &mut File, hasher: &mut Hasher) 
         read.and(written)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::faults::{self, Fault};
+    use crate::oci::Digest;
+    use crate::store::tests::folder;
+
+    fn store(home: &Path) -> (Store, Lease) {
+        let store = Store::open(home).unwrap();
+        let lease = store.lease(&[]).unwrap();
+        (store, lease)
+    }
+
+    #[test]
+    fn files_of_every_size_are_stored_as_they_are() {
+        let folder = folder();
+        let (store, lease) = store(&folder.path().join("home"));
+        let path = folder.path().join("file");
+        let chunk = CHUNK_BYTES;
+        for size in [0, 1, 4096, chunk - 1, chunk, chunk + 1, 3 * chunk, 20 * chunk + 5] {
+            let content: Vec<u8> = (0..size).map(|at| (at / 7 + at / chunk) as u8).collect();
+            std::fs::write(&path, &content).unwrap();
+            let blob = store.ingest_file(&lease, &path).unwrap();
+            assert_eq!((blob.size_bytes, blob.digest), (size as u64, Digest::of(&content)));
+            assert!(std::fs::read(store.blob(&blob.digest).unwrap()).unwrap() == content);
+            assert_eq!(store.ingest_file(&lease, &path).unwrap(), blob);
+        }
+        assert_eq!(fs::names(&store.layout().ingest()).unwrap(), [""; 0]);
+    }
+
+    #[test]
+    fn a_file_that_is_stored_already_is_read_and_not_written() {
+        let folder = folder();
+        let home = folder.path().join("home");
+        let (store, lease) = store(&home);
+        let path = folder.path().join("file");
+        std::fs::write(&path, vec![1; 2 << 20]).unwrap();
+        store.ingest_file(&lease, &path).unwrap();
+        let _full = faults::lasting(&home.join("ingest"), 0, Fault::NoSpace);
+        store.ingest_file(&lease, &path).unwrap();
+        std::fs::write(&path, vec![2; 2 << 20]).unwrap();
+        assert!(
+            store.ingest_file(&lease, &path).is_err(),
+            "other content of that size is written"
+        );
+    }
+
+    #[test]
+    fn a_file_that_changes_meanwhile_is_refused() {
+        let folder = folder();
+        let (store, lease) = store(&folder.path().join("home"));
+        let path = folder.path().join("file");
+        std::fs::write(&path, vec![1; 64 << 20]).unwrap();
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        let refused = std::thread::scope(|scope| {
+            let changer = scope.spawn(|| {
+                let mut file = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    std::io::Write::write_all(&mut file, b"more").unwrap();
+                    std::thread::sleep(std::time::Duration::from_millis(1));
+                }
+            });
+            let refused = store.ingest_file(&lease, &path);
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+            changer.join().unwrap();
+            refused
+        });
+        assert!(matches!(refused, Err(Error::Changed { .. })), "{refused:?}");
+        assert_eq!(store.blobs().unwrap(), []);
+        assert_eq!(fs::names(&store.layout().ingest()).unwrap(), [""; 0]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_file_is_refused_without_waiting() {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        let folder = folder();
+        let (store, lease) = store(&folder.path().join("home"));
+        let pipe = folder.path().join("pipe");
+        mknodat(CWD, &pipe, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+        for path in [pipe.as_path(), folder.path(), Path::new("/dev/zero")] {
+            let refused = store.ingest_file(&lease, path);
+            assert!(matches!(refused, Err(Error::NotAFile { .. })), "{refused:?}");
+        }
+        assert!(matches!(
+            store.ingest_file(&lease, &folder.path().join("no")),
+            Err(Error::Fs(_))
+        ));
+    }
+}

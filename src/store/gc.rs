@@ -164,3 +164,106 @@ impl Store {
         Ok(self.verdicts().compact(|digest| !removed.contains(digest))?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oci::{Descriptor, Index, MediaType};
+    use crate::store::tests::{artifact, folder, store_with};
+
+    #[test]
+    fn a_damaged_manifest_stops_gc_and_a_missing_one_does_not() {
+        let folder = folder();
+        let store = store_with(&folder.path().join("home"), &["x", "y"]);
+        let manifest = store.resolve(&"x".parse().unwrap()).unwrap().descriptor.digest;
+        let path = store.layout().blob(&manifest);
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, b"{}").unwrap();
+        assert!(matches!(store.gc(GcOptions::default()), Err(Error::Damaged { digest, .. }) if digest == manifest));
+        assert!(store.find(&Digest::of(b"x")).unwrap().is_some());
+        std::fs::remove_file(&path).unwrap();
+        let report = store.gc(GcOptions::default()).unwrap();
+        assert_eq!(
+            report.blobs.iter().map(|blob| blob.digest).collect::<Vec<_>>(),
+            [Digest::of(b"x")]
+        );
+        assert!(store.find(&Digest::of(b"y")).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_manifest_described_with_another_size_or_type_stops_gc() {
+        let folder = folder();
+        let home = folder.path().join("home");
+        let store = store_with(&home, &["x"]);
+        let index = std::fs::read_to_string(store.layout().index()).unwrap();
+        let size = store.resolve(&"x".parse().unwrap()).unwrap().descriptor.size_bytes;
+        let lying = [
+            index.replace(&format!("\"size\":{size}"), &format!("\"size\":{}", size + 1)),
+            index.replacen("image.manifest.v1", "image.index.v1", 1),
+        ];
+        for lying in lying {
+            assert_ne!(lying, index);
+            std::fs::write(store.layout().index(), lying).unwrap();
+            assert!(store.gc(GcOptions::default()).is_err());
+            assert!(store.find(&Digest::of(b"x")).unwrap().is_some());
+        }
+    }
+
+    #[test]
+    fn files_of_other_tools_and_leftovers_are_told_apart() {
+        let folder = folder();
+        let home = folder.path().join("home");
+        let store = store_with(&home, &["x"]);
+        for name in [
+            "store/blobs/sha256/notes.txt",
+            "store/oci-put-blob1",
+            "ingest/new-1-0",
+            "store/.index.json.1-0.tmp",
+        ] {
+            std::fs::write(home.join(name), "12345").unwrap();
+        }
+        let report = store.gc(GcOptions::default()).unwrap();
+        assert_eq!(
+            (&report.ingests[..], report.freed_bytes),
+            (&["new-1-0".to_owned()][..], 5)
+        );
+        assert!(home.join("store/blobs/sha256/notes.txt").exists() && home.join("store/oci-put-blob1").exists());
+        assert!(!home.join("store/.index.json.1-0.tmp").exists());
+    }
+
+    #[test]
+    fn indexes_that_nest_deep_are_refused_and_cost_no_more_than_their_size() {
+        let folder = folder();
+        let store = store_with(&folder.path().join("home"), &["x"]);
+        let lease = store.lease(&[]).unwrap();
+        let (mut top, _) = artifact(&store, &lease, b"deep");
+        for depth in 0..50 {
+            let name = "deep".parse().unwrap();
+            let tagged = store.tag(&name, &top, jiff::Timestamp::UNIX_EPOCH);
+            assert_eq!(tagged.is_ok(), depth <= 8, "{depth}: {tagged:?}");
+            // Each level names the one below many times.
+            let index = Index::new(vec![top; 50]).to_bytes();
+            top = store
+                .ingest_bytes(&lease, &index)
+                .unwrap()
+                .descriptor(MediaType::OCI_INDEX);
+        }
+        let error = store
+            .tag(&"deep".parse().unwrap(), &top, jiff::Timestamp::UNIX_EPOCH)
+            .unwrap_err();
+        assert!(matches!(error, Error::TooDeep { .. }), "{error}");
+    }
+
+    #[test]
+    fn an_index_that_names_itself_ends() {
+        let folder = folder();
+        let home = folder.path().join("home");
+        let store = store_with(&home, &["x"]);
+        let digest = Digest::of(b"itself");
+        let bytes = Index::new(vec![Descriptor::new(MediaType::OCI_INDEX, digest, 6)]).to_bytes();
+        let itself = Descriptor::new(MediaType::OCI_INDEX, digest, bytes.len() as u64);
+        std::fs::write(store.layout().blob(&digest), bytes).unwrap();
+        let tagged = store.tag(&"self".parse().unwrap(), &itself, jiff::Timestamp::UNIX_EPOCH);
+        assert!(matches!(tagged, Err(Error::Damaged { .. })), "{tagged:?}");
+    }
+}

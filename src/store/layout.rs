@@ -93,19 +93,15 @@ impl Layout {
         Ok(())
     }
 
-    /// Refuses a folder that everybody can write, or that its group can write and that is not this user's own: there,
-    /// another user may exchange a blob after it was verified.
     #[cfg(unix)]
     fn check_writers(&self, folder: &Path) -> Result<(), Error> {
         let user = rustix::process::geteuid().as_raw();
         match fs::stat(folder)? {
-            Some(found) if found.mode & 0o002 != 0 || found.mode & 0o020 != 0 && found.owner != user => {
-                Err(Error::OthersCanWrite {
-                    path: folder.to_owned(),
-                    owner: found.owner,
-                    mode: found.mode,
-                })
-            }
+            Some(found) if others_can_write(found.mode, found.owner, user) => Err(Error::OthersCanWrite {
+                path: folder.to_owned(),
+                owner: found.owner,
+                mode: found.mode,
+            }),
             _ => Ok(()),
         }
     }
@@ -146,5 +142,33 @@ impl Layout {
         }
         drop(held);
         Ok(())
+    }
+}
+
+/// Tells whether a folder is one that everybody can write, or that a group can write and that is not this user's own:
+/// there, somebody may exchange a blob after it was verified. A group that shares its member's own store is trusted by
+/// that member, and many systems give every user a group of their own.
+#[cfg(unix)]
+fn others_can_write(mode: u32, owner: u32, user: u32) -> bool {
+    mode & 0o002 != 0 || mode & 0o020 != 0 && owner != user
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::others_can_write;
+
+    #[test]
+    fn everybody_or_a_foreign_group_must_not_write() {
+        for (mode, owner, expected) in [
+            (0o755, 1000, false),
+            (0o775, 1000, false),
+            (0o777, 1000, true),
+            (0o1777, 1000, true),
+            (0o755, 1, false),
+            (0o775, 1, true),
+            (0o757, 1, true),
+        ] {
+            assert_eq!(others_can_write(mode, owner, 1000), expected, "{mode:o} {owner}");
+        }
     }
 }

@@ -29,6 +29,8 @@ mod verdicts;
 mod verify;
 
 #[cfg(test)]
+mod crash;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod suite;
@@ -122,7 +124,10 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
     use super::*;
+    use crate::fs::faults::{self, Fault};
     use crate::oci::{Descriptor, Manifest, MediaType, Reference};
 
     /// Makes a folder in memory, where the system has such a place: hundreds of commands run in it, each of which waits
@@ -137,37 +142,141 @@ mod tests {
         .unwrap()
     }
 
-    #[test]
-    fn what_is_tagged_is_found_and_outlives_gc() {
-        let folder = tempfile::tempdir().unwrap();
-        let home = folder.path().join("home");
-        let store = Store::open(&home).unwrap();
-        assert!(store.list().unwrap().is_empty() && store.gc(GcOptions::default()).unwrap() == GcReport::default());
-        assert!(!home.exists(), "reading makes nothing");
-        let reference: Reference = "x:1".parse().unwrap();
-        let lease = store.lease(&[]).unwrap();
+    /// Stores an artifact of one layer and gives the descriptors of manifest and layer.
+    pub(super) fn artifact(store: &Store, lease: &Lease, layer: &[u8]) -> (Descriptor, Descriptor) {
         let config = store
-            .ingest_bytes(&lease, b"{}")
+            .ingest_bytes(lease, b"{}")
             .unwrap()
             .descriptor(MediaType::MODEL_CONFIG);
         let layer = store
-            .ingest_bytes(&lease, b"weights")
+            .ingest_bytes(lease, layer)
             .unwrap()
             .descriptor(MediaType::MODEL_WEIGHT_RAW);
-        let loose = store.ingest_bytes(&lease, b"loose").unwrap();
         let manifest = Manifest::new(MediaType::MODEL_ARTIFACT, config, vec![layer.clone()]).to_bytes();
-        let manifest = store
-            .ingest_bytes(&lease, &manifest)
-            .unwrap()
-            .descriptor(MediaType::OCI_MANIFEST);
-        store.tag(&reference, &manifest, jiff::Timestamp::UNIX_EPOCH).unwrap();
+        (
+            store
+                .ingest_bytes(lease, &manifest)
+                .unwrap()
+                .descriptor(MediaType::OCI_MANIFEST),
+            layer,
+        )
+    }
+
+    /// Makes a store in which each name is an artifact whose layer is the name.
+    pub(super) fn store_with(home: &Path, names: &[&str]) -> Store {
+        let store = Store::open(home).unwrap();
+        let lease = store.lease(&[]).unwrap();
+        for name in names {
+            let (manifest, _) = artifact(&store, &lease, name.as_bytes());
+            store
+                .tag(&name.parse().unwrap(), &manifest, Timestamp::UNIX_EPOCH)
+                .unwrap();
+        }
+        store
+    }
+
+    #[test]
+    fn reading_makes_nothing() {
+        let folder = folder();
+        let home = folder.path().join("home");
+        let store = Store::open(&home).unwrap();
+        let name: Reference = "x".parse().unwrap();
+        assert!(store.list().unwrap().is_empty());
+        assert!(matches!(store.checkout(&name), Err(Error::NotFound { .. })));
+        assert!(matches!(store.remove(&name), Err(Error::NotFound { .. })));
         assert_eq!(store.gc(GcOptions::default()).unwrap(), GcReport::default());
-        drop(lease);
-        let report = store.gc(GcOptions::default()).unwrap();
-        assert_eq!((report.blobs, report.freed_bytes), (vec![loose], 5));
-        let found: Descriptor = store.resolve(&reference).unwrap().descriptor;
-        assert_eq!(found.digest, manifest.digest);
-        assert_eq!(std::fs::read(store.blob(&layer.digest).unwrap()).unwrap(), b"weights");
+        assert!(store.verify(true).unwrap().is_sound());
+        assert!(!home.exists());
+        store.lease(&[]).unwrap();
+        assert!(home.join("store/index.json").exists() && home.join("store/oci-layout").exists());
+    }
+
+    #[test]
+    fn a_read_only_store_is_read() {
+        let folder = folder();
+        let home = folder.path().join("home");
+        let name: Reference = "x".parse().unwrap();
+        let layer = {
+            let store = store_with(&home, &["x"]);
+            store.gc(GcOptions::default()).unwrap();
+            crate::oci::Digest::of(b"x").to_string().parse().unwrap()
+        };
+        // No verdicts, as after a copy to a read-only disk.
+        std::fs::remove_file(home.join("cache/verified")).unwrap();
+        let _plan = faults::lasting(&home, 0, Fault::ReadOnly);
+        let store = Store::open(&home).unwrap();
+        let (entry, lease) = store.checkout(&name).unwrap();
+        assert!(!lease.is_effective());
+        assert_eq!(entry.reference, Some(name.clone()));
+        assert_eq!(std::fs::read(store.blob(&layer).unwrap()).unwrap(), b"x");
         assert!(store.verify(false).unwrap().is_sound());
+        for refused in [
+            store.lease(&[]).map(|_| ()),
+            store.remove(&name).map(|_| ()),
+            store.tag(&name, &entry.descriptor, Timestamp::UNIX_EPOCH).map(|_| ()),
+            store.gc(GcOptions::default()).map(|_| ()),
+        ] {
+            assert!(refused.unwrap_err().is_read_only());
+        }
+    }
+
+    #[test]
+    fn a_store_of_a_newer_version_is_refused() {
+        let folder = folder();
+        for (file, content) in [
+            ("version", "2\n"),
+            ("version", "\u{1b}[2J"),
+            ("version", ""),
+            ("store/oci-layout", r#"{"imageLayoutVersion":"2.0.0"}"#),
+            ("store/oci-layout", "?"),
+        ] {
+            let home = folder.path().join("home");
+            store_with(&home, &["x"]);
+            std::fs::write(home.join(file), content).unwrap();
+            let error = Store::open(&home).unwrap_err();
+            assert!(matches!(error, Error::Newer { .. }), "{error:?}");
+            assert!(!error.to_string().contains('\u{1b}'), "{error}");
+            std::fs::remove_dir_all(home).unwrap();
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_store_that_others_can_write_is_refused() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = folder();
+        let home = folder.path().join("home");
+        store_with(&home, &["x"]);
+        for path in [home.clone(), home.join("store"), home.join("store/blobs")] {
+            let before = std::fs::metadata(&path).unwrap().permissions();
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(0o777)).unwrap();
+            let error = Store::open(&home).unwrap_err().to_string();
+            assert!(
+                error.contains(path.to_str().unwrap()) && error.contains("777"),
+                "{error}"
+            );
+            std::fs::set_permissions(&path, before).unwrap();
+        }
+        Store::open(&home).unwrap();
+    }
+
+    #[test]
+    fn a_busy_store_is_waited_for_and_then_told() {
+        let folder = folder();
+        let home = folder.path().join("home");
+        let first = store_with(&home, &["x"]);
+        let held = first.lock().unwrap();
+        let second = Store::open_with_wait(&home, Duration::from_millis(30)).unwrap();
+        let error = second.lease(&[]).unwrap_err();
+        assert!(
+            matches!(error, Error::Busy { .. }) && error.to_string().contains("store.lock"),
+            "{error}"
+        );
+        assert_eq!(second.list().unwrap().len(), 1, "reading needs no lock");
+        let waiting = Store::open(&home).unwrap();
+        let waiter = std::thread::spawn(move || waiting.lease(&[]).map(|_| ()));
+        std::thread::sleep(Duration::from_millis(30));
+        drop(held);
+        waiter.join().unwrap().unwrap();
     }
 }

@@ -137,3 +137,120 @@ impl Store {
 fn part_name(digest: &Digest) -> String {
     format!("{}-{}", digest.algorithm().name(), digest.hex())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::GcOptions;
+    use crate::store::tests::folder;
+
+    fn ours(claim: Claim) -> Part {
+        match claim {
+            Claim::Ours(part) => part,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn blob() -> Blob {
+        Blob {
+            digest: Digest::of(b"abcdef"),
+            size_bytes: 6,
+        }
+    }
+
+    #[test]
+    fn a_dropped_download_is_continued() {
+        let folder = folder();
+        let store = Store::open(&folder.path().join("home")).unwrap();
+        let lease = store.lease(&[]).unwrap();
+        let part = ours(store.claim(&lease, &blob()).unwrap());
+        assert_eq!(
+            (part.journal().unwrap(), part.file().stat().unwrap().size_bytes),
+            (vec![], 6)
+        );
+        part.file().write_all_at(b"def", 3).unwrap();
+        part.append_to_journal(b"3").unwrap();
+        part.append_to_journal(b"-6").unwrap();
+        assert!(matches!(store.claim(&lease, &blob()).unwrap(), Claim::Busy));
+        assert_eq!(
+            store.gc(GcOptions::default()).unwrap().ingests,
+            [""; 0],
+            "a living download is spared"
+        );
+        drop(part);
+        let part = ours(store.claim(&lease, &blob()).unwrap());
+        assert_eq!(part.journal().unwrap(), b"3-6");
+        part.replace_journal(b"0-6").unwrap();
+        part.file().write_all_at(b"abc", 0).unwrap();
+        assert_eq!(part.commit(&lease, Some(blob().digest)).unwrap(), blob());
+        assert!(matches!(store.claim(&lease, &blob()).unwrap(), Claim::Present));
+        assert_eq!(fs::names(&store.layout().ingest()).unwrap(), [""; 0]);
+        assert_eq!(store.read(&blob().digest, 10).unwrap(), b"abcdef");
+    }
+
+    #[test]
+    fn a_download_of_other_content_leaves_nothing() {
+        let folder = folder();
+        let store = Store::open(&folder.path().join("home")).unwrap();
+        let lease = store.lease(&[]).unwrap();
+        for hashed in [None, Some(Digest::of(b"other"))] {
+            let part = ours(store.claim(&lease, &blob()).unwrap());
+            part.append_to_journal(b"all").unwrap();
+            assert!(matches!(part.commit(&lease, hashed), Err(Error::OtherContent { .. })));
+            assert_eq!(fs::names(&store.layout().ingest()).unwrap(), [""; 0]);
+            assert_eq!(store.find(&blob().digest).unwrap(), None);
+        }
+    }
+
+    #[test]
+    fn gc_removes_downloads_that_nobody_continues() {
+        let folder = folder();
+        let store = Store::open(&folder.path().join("home")).unwrap();
+        let lease = store.lease(&[]).unwrap();
+        let part = ours(store.claim(&lease, &blob()).unwrap());
+        part.append_to_journal(b"x").unwrap();
+        drop(part);
+        let report = store.gc(GcOptions::default()).unwrap();
+        assert_eq!((report.ingests.len(), report.freed_bytes), (2, 6));
+        assert_eq!(fs::names(&store.layout().ingest()).unwrap(), [""; 0]);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_disk_too_small_is_told_before_the_first_byte() {
+        let folder = folder();
+        let store = Store::open(&folder.path().join("home")).unwrap();
+        let lease = store.lease(&[]).unwrap();
+        let size_bytes = 1 << 60;
+        let digest = blob().digest;
+        assert!(store.claim(&lease, &Blob { digest, size_bytes }).is_err());
+        assert_eq!(fs::names(&store.layout().ingest()).unwrap(), [""; 0]);
+    }
+
+    #[test]
+    fn two_downloads_of_one_blob_become_one() {
+        let folder = folder();
+        let store = Store::open(&folder.path().join("home")).unwrap();
+        let downloads = std::sync::atomic::AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    let lease = store.lease(&[]).unwrap();
+                    loop {
+                        match store.claim(&lease, &blob()).unwrap() {
+                            Claim::Present => break,
+                            Claim::Busy => std::thread::yield_now(),
+                            Claim::Ours(part) => {
+                                downloads.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                                part.file().write_all_at(b"abcdef", 0).unwrap();
+                                part.commit(&lease, None).unwrap();
+                            }
+                        }
+                    }
+                });
+            }
+        });
+        assert_eq!(downloads.into_inner(), 1);
+        assert_eq!(store.read(&blob().digest, 10).unwrap(), b"abcdef");
+    }
+}

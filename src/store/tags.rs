@@ -250,4 +250,156 @@ mod tests {
             assert!(!is_legal_for_others(illegal), "{illegal}");
         }
     }
+
+    use crate::store::tests::{folder, store_with};
+
+    /// Makes a store whose `index.json` another tool has written: four entries of one artifact.
+    fn written_by_others(home: &std::path::Path) -> Store {
+        let store = store_with(home, &["x"]);
+        let descriptor = store.resolve(&"x".parse().unwrap()).unwrap().descriptor;
+        let (digest, size) = (descriptor.digest, descriptor.size_bytes);
+        let entry = |rest: &str| {
+            format!(
+                r#"{{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"{digest}","size":{size}{rest}}}"#
+            )
+        };
+        let named = |name: &str| {
+            entry(&format!(
+                r#","annotations":{{"org.opencontainers.image.ref.name":"{name}","other.tool":"kept"}}"#
+            ))
+        };
+        let entries = [
+            named("short"),
+            entry(r#","platform":{"os":"linux"}"#),
+            named("No-Reference!"),
+            named("localhost:5000/a:1"),
+        ];
+        let text = format!(
+            r#"{{"schemaVersion":2,"x-tool":true,"manifests":[{}]}}"#,
+            entries.join(",")
+        );
+        std::fs::write(store.layout().index(), text).unwrap();
+        store
+    }
+
+    #[test]
+    fn what_other_tools_wrote_is_read_and_kept() {
+        let folder = folder();
+        let store = written_by_others(&folder.path().join("home"));
+        let digest = store.index().unwrap().manifests[0].digest;
+        let labels: Vec<String> = store.list().unwrap().iter().map(Entry::label).collect();
+        assert_eq!(
+            labels,
+            [
+                "short:latest",
+                &digest.to_string(),
+                "No-Reference!",
+                "localhost:5000/a:1"
+            ]
+        );
+        assert!(store.list().unwrap().iter().all(|entry| entry.tagged_at.is_none()));
+
+        let found = store.resolve(&"short".parse().unwrap()).unwrap();
+        store
+            .tag(&"new:1".parse().unwrap(), &found.descriptor, Timestamp::UNIX_EPOCH)
+            .unwrap();
+        let text = std::fs::read_to_string(store.layout().index()).unwrap();
+        for kept in [
+            r#""x-tool":true"#,
+            r#""platform":{"os":"linux"}"#,
+            r#""No-Reference!""#,
+            r#""other.tool":"kept""#,
+        ] {
+            assert!(text.contains(kept), "{text}");
+        }
+        assert_eq!(store.list().unwrap().len(), 5);
+        assert!(store.verify(false).unwrap().is_sound());
+
+        assert_eq!(store.remove(&"short".parse().unwrap()).unwrap().len(), 1);
+        assert_eq!(store.remove_digest(&digest).unwrap().len(), 4);
+        assert!(matches!(store.remove_digest(&digest), Err(Error::NoSuchEntry { .. })));
+    }
+
+    #[test]
+    fn a_full_name_wins_over_a_short_one_and_replaces_it() {
+        let folder = folder();
+        let store = written_by_others(&folder.path().join("home"));
+        let short = store.resolve(&"short".parse().unwrap()).unwrap().descriptor;
+        let mut index = store.index().unwrap();
+        index.manifests.push(name_entry(
+            short.clone(),
+            &"short:latest".parse().unwrap(),
+            Timestamp::UNIX_EPOCH,
+        ));
+        store.write_index(&store.lock().unwrap(), &index).unwrap();
+        let entry = store.resolve(&"short".parse().unwrap()).unwrap();
+        assert_eq!(entry.tagged_at, Some(Timestamp::UNIX_EPOCH));
+        assert_eq!(
+            store
+                .list()
+                .unwrap()
+                .iter()
+                .filter(|entry| entry.label() == "short:latest")
+                .count(),
+            1
+        );
+        store
+            .tag(&"short".parse().unwrap(), &short, Timestamp::UNIX_EPOCH)
+            .unwrap();
+        assert_eq!(store.index().unwrap().manifests.len(), 4);
+    }
+
+    #[test]
+    fn a_name_that_others_cannot_hold_goes_into_our_own_annotation() {
+        let folder = folder();
+        let store = store_with(&folder.path().join("home"), &["a__b:1", "[::1]:5000/x:1", "ok:1"]);
+        for descriptor in store.index().unwrap().manifests {
+            let (name, own) = (
+                descriptor.annotation(REF_NAME).unwrap(),
+                descriptor.annotation(REFERENCE),
+            );
+            match own {
+                Some(own) => assert!(name == descriptor.digest.to_string() && !is_legal_for_others(own)),
+                None => assert_eq!(name, "ok:1"),
+            }
+            assert_eq!(descriptor.annotation(TAGGED_AT), Some("1970-01-01T00:00:00Z"));
+        }
+    }
+
+    #[test]
+    fn the_clock_does_not_matter_to_what_is_kept() {
+        let folder = folder();
+        let store = store_with(&folder.path().join("home"), &["x"]);
+        let name: Reference = "x".parse().unwrap();
+        let found = store.resolve(&name).unwrap().descriptor;
+        for at in [Timestamp::MAX, Timestamp::MIN, Timestamp::UNIX_EPOCH] {
+            store.tag(&name, &found, at).unwrap();
+            assert!(store.resolve(&name).unwrap().tagged_at.is_some());
+            assert_eq!(store.gc(crate::store::GcOptions::default()).unwrap().blobs, []);
+        }
+    }
+
+    #[test]
+    fn a_reference_with_another_digest_names_nothing() {
+        let folder = folder();
+        let store = store_with(&folder.path().join("home"), &["x"]);
+        let found = store.resolve(&"x".parse().unwrap()).unwrap().descriptor;
+        let other = "x".parse::<Reference>().unwrap().with_digest(Digest::of(b"other"));
+        let refused = store.tag(&other, &found, Timestamp::UNIX_EPOCH);
+        assert!(matches!(refused, Err(Error::OtherDigest { .. })));
+    }
+
+    #[test]
+    fn a_damaged_index_is_told_and_not_overwritten() {
+        let folder = folder();
+        let store = store_with(&folder.path().join("home"), &["x"]);
+        std::fs::write(store.layout().index(), "{\"schemaVersion\":2,").unwrap();
+        let error = store.list().unwrap_err();
+        assert!(
+            matches!(&error, Error::Layout { path, .. } if *path == store.layout().index()),
+            "{error}"
+        );
+        assert!(store.gc(crate::store::GcOptions::default()).is_err());
+        assert!(store.find(&Digest::of(b"x")).unwrap().is_some());
+    }
 }

@@ -151,3 +151,75 @@ impl Store {
         Ok(size_bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::GcOptions;
+    use crate::store::tests::{folder, store_with};
+
+    #[test]
+    fn repair_takes_damaged_blobs_out_and_tells_who_needs_them() {
+        let folder = folder();
+        let home = folder.path().join("home");
+        let store = store_with(&home, &["x", "y"]);
+        let (bad, gone) = (Digest::of(b"x"), Digest::of(b"y"));
+        std::fs::remove_file(store.layout().blob(&bad)).unwrap();
+        std::fs::write(store.layout().blob(&bad), b"?").unwrap();
+        std::fs::remove_file(store.layout().blob(&gone)).unwrap();
+
+        let report = store.verify(false).unwrap();
+        let damaged = |removed| Damaged {
+            digest: bad,
+            found: Digest::of(b"?"),
+            needed_by: vec!["x:latest".into()],
+            removed,
+        };
+        let missing = Missing {
+            digest: gone,
+            needed_by: vec!["y:latest".into()],
+        };
+        assert_eq!(
+            (&report.damaged, &report.missing),
+            (&vec![damaged(false)], &vec![missing])
+        );
+        assert!(!report.is_sound());
+
+        assert_eq!(store.verify(true).unwrap().damaged, [damaged(true)]);
+        let report = store.verify(true).unwrap();
+        assert_eq!((report.damaged.len(), report.missing.len()), (0, 2));
+        assert!(store.gc(GcOptions::default()).unwrap().ingests[0].starts_with("damaged-"));
+
+        let lease = store.lease(&[]).unwrap();
+        store.ingest_bytes(&lease, b"x").unwrap();
+        store.ingest_bytes(&lease, b"y").unwrap();
+        assert!(store.verify(false).unwrap().is_sound());
+    }
+
+    #[test]
+    fn a_manifest_that_cannot_be_read_is_told_with_its_reason() {
+        let folder = folder();
+        let store = store_with(&folder.path().join("home"), &["x"]);
+        let lease = store.lease(&[]).unwrap();
+        let blob = store
+            .ingest_bytes(&lease, br#"{"schemaVersion":2,"layers":[],"manifests":[]}"#)
+            .unwrap();
+        let mut index = store.index().unwrap();
+        index
+            .manifests
+            .push(blob.descriptor(crate::oci::MediaType::OCI_MANIFEST));
+        store.write_index(&store.lock().unwrap(), &index).unwrap();
+        let report = store.verify(false).unwrap();
+        assert_eq!(report.unreadable.len(), 1);
+        assert_eq!(report.unreadable[0].needed_by, [blob.digest.to_string()]);
+        assert!(matches!(report.unreadable[0].error, Error::Document { .. }));
+    }
+
+    #[test]
+    fn the_size_of_an_artifact_counts_each_blob_once() {
+        let folder = folder();
+        let store = store_with(&folder.path().join("home"), &["x"]);
+        let manifest = store.resolve(&"x".parse().unwrap()).unwrap().descriptor;
+        assert_eq!(store.size_bytes(&manifest).unwrap(), manifest.size_bytes + 2 + 1);
+    }
+}

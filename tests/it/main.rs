@@ -6,5 +6,6 @@ mod build;
 mod cpu;
 mod distribution;
 mod fixtures;
+mod store;
 mod support;
 mod transfer;

@@ -122,7 +122,7 @@ fn an_input_that_does_not_fit_the_signature_is_refused_by_name_and_the_session_g
     let shape = run(session.as_mut(), ones(&[1, 5])).unwrap_err();
     assert_eq!(
         shape.to_string(),
-        "input `x` takes the shape [?, 4], and was given [1, 5]"
+        "input `x` takes the shape [N, 4], and was given [1, 5]"
     );
     let dtype = run(session.as_mut(), Tensor::from_vec([1, 4], vec![1i64; 4]).unwrap()).unwrap_err();
     assert_eq!(dtype.to_string(), "input `x` takes float32, and was given int64");

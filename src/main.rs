@@ -11,5 +11,7 @@ static ALLOCATOR: runtime::LimitedAllocator = runtime::LimitedAllocator;
 
 fn main() -> ExitCode {
     env::prepare(&runtime::ENVIRONMENT);
-    gpux::cli::main(std::env::args_os(), Env::read())
+    let code = gpux::cli::main(std::env::args_os(), Env::read());
+    runtime::cpu::close();
+    code
 }

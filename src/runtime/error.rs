@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use super::{Refusals, embedded, library};
 use crate::fs;
+use crate::onnx;
 use crate::tensor::{DType, Shape, TensorError, TensorName};
 
 /// Says why a model did not load or run.
@@ -28,9 +29,15 @@ pub enum Error {
     /// The embedded engine did not load or run the model.
     #[error(transparent)]
     Embedded(#[from] embedded::Error),
-    /// External data lies elsewhere than the graph says.
-    #[error("external data `{0}` does not lie where the graph says")]
-    ExternalElsewhere(String),
+    /// The graph's messages contradict themselves.
+    #[error("the graph cannot be read")]
+    Graph(#[from] onnx::Error),
+    /// External data is in a file that the model does not have.
+    #[error("{tensor} has its data in `{location}`, which is not among the model's files")]
+    ExternalUnknown {
+        tensor: onnx::Label,
+        location: onnx::Location,
+    },
     /// ONNX Runtime takes paths as text.
     #[error("ONNX Runtime cannot open `{}`: the path is not Unicode", .0.display())]
     PathNotUnicode(PathBuf),

@@ -1,15 +1,19 @@
 //! ONNX Runtime as an engine.
 
+use std::path::Path;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use gpux::onnx::Model;
-use gpux::runtime::Value;
+use gpux::onnx::proto::GraphProto;
 use gpux::runtime::cpu;
 use gpux::runtime::{Call, Cancel, Engine, Error, LibrarySources, ModelFiles, Origin, Session, SessionOptions, Source};
-use gpux::tensor::{Data, Element, Tensor, TensorName};
+use gpux::runtime::{Limits, Value, Watchdog};
+use gpux::tensor::{DType, Data, Element, Tensor, TensorName};
 use half::{bf16, f16};
 
 use crate::support::deps::{fixture, python_environment};
+use crate::support::graph;
 
 fn sources() -> LibrarySources {
     LibrarySources {
@@ -31,14 +35,17 @@ fn load(engine: &cpu::Engine, path: &str, external: &[&str]) -> Box<dyn Session>
             .map(|name| ((*name).to_owned(), folder.with_file_name(name)))
             .collect(),
     };
-    let model = Model::parse(std::fs::read(&folder).unwrap().into()).unwrap();
-    let signature = model.signature().unwrap();
+    load_files(engine, &files).unwrap()
+}
+
+fn load_files(engine: &cpu::Engine, files: &ModelFiles) -> Result<Box<dyn Session>, Error> {
+    let model = Model::parse(std::fs::read(&files.graph).unwrap().into()).unwrap();
     let source = Source {
-        files: &files,
+        files,
         model: &model,
-        signature: &signature,
+        signature: &model.signature().unwrap(),
     };
-    engine.load(&source, &SessionOptions::default()).unwrap()
+    engine.load(&source, &SessionOptions::default())
 }
 
 fn run(session: &mut dyn Session, input: Tensor) -> Result<Vec<Tensor>, Error> {
@@ -148,10 +155,108 @@ fn an_input_that_does_not_fit_the_signature_is_refused_by_name_and_the_session_g
 fn external_data_is_read_from_where_the_files_lie() {
     let engine = engine();
     let external = ["weights.bin", "more/weights.bin"];
-    let mut session = load(&engine, "external/model.onnx", &external);
-    let answer = run(session.as_mut(), Tensor::from_vec([1, 16], vec![0.5f32; 16]).unwrap()).unwrap();
-    let sum: f32 = answer[0].elements::<f32>().unwrap().iter().sum();
-    assert!((sum - 1.0).abs() < 1e-5, "one row of probabilities: {sum}");
+    let mut beside = load(&engine, "external/model.onnx", &external);
+    let input = || Tensor::from_vec([1, 16], vec![0.5f32; 16]).unwrap();
+    let expected = run(beside.as_mut(), input()).unwrap();
+
+    // As in the store: files of one folder, under names of their own.
+    let store = tempfile::tempdir().unwrap();
+    let graph = fixture("external/model.onnx");
+    let mut files = ModelFiles {
+        graph: store.path().join("0a"),
+        external: Default::default(),
+    };
+    std::fs::copy(&graph, &files.graph).unwrap();
+    for (location, blob) in external.iter().zip(["0b", "0c"]) {
+        let blob = store.path().join(blob);
+        std::fs::copy(graph.with_file_name(location), &blob).unwrap();
+        files.external.insert((*location).to_owned(), blob);
+    }
+    let mut stored = load_files(&engine, &files).unwrap();
+    assert_eq!(run(stored.as_mut(), input()).unwrap(), expected);
+
+    files.external.remove("more/weights.bin");
+    let error = load_files(&engine, &files).err().unwrap();
+    assert!(matches!(&error, Error::ExternalUnknown { .. }), "{error}");
+    assert!(error.to_string().contains("more/weights.bin"), "{error}");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn external_weights_are_mapped_and_not_copied() {
+    const WEIGHTS_BYTES: u64 = 256 << 20;
+    let folder = tempfile::tempdir().unwrap();
+    let files = write_wide(folder.path(), WEIGHTS_BYTES);
+    let engine = engine();
+    let watchdog = Watchdog::start(Limits::default(), |broken| panic!("{broken}")).unwrap();
+    let before = watchdog.peak().anonymous_bytes;
+    let mut session = load_files(&engine, &files).unwrap();
+    let answer = run(session.as_mut(), Tensor::from_vec([1, 1024], vec![1f32; 1024]).unwrap()).unwrap();
+    assert_eq!(answer[0].shape()[0], 1);
+    let grown = watchdog.peak().anonymous_bytes - before;
+    assert!(
+        grown < WEIGHTS_BYTES / 4,
+        "{grown} bytes of anonymous memory for {WEIGHTS_BYTES} of weights"
+    );
+}
+
+/// Writes a model that multiplies by external weights of zeros, which take no room on disk.
+#[cfg(target_os = "linux")]
+fn write_wide(folder: &Path, weights_bytes: u64) -> ModelFiles {
+    let width = (weights_bytes / 4 / 1024) as i64;
+    let graph = GraphProto {
+        node: vec![graph::node("MatMul", &["x", "w"], &["y"])],
+        input: vec![graph::port("x", DType::F32, &[1, 1024])],
+        output: vec![graph::port("y", DType::F32, &[1, width])],
+        initializer: vec![graph::external("w", DType::F32, &[1024, width], "w.bin")],
+        ..Default::default()
+    };
+    let files = ModelFiles {
+        graph: graph::write(folder, graph, Vec::new()),
+        external: [("w.bin".to_owned(), folder.join("0d"))].into(),
+    };
+    let weights = std::fs::File::create(folder.join("0d")).unwrap();
+    weights.set_len(weights_bytes).unwrap();
+    files
+}
+
+#[test]
+fn a_running_call_is_stopped_by_a_cancel_and_by_its_deadline_and_the_session_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = ModelFiles {
+        graph: graph::write_endless_loop(folder.path()),
+        external: Default::default(),
+    };
+    let mut session = load_files(&engine(), &files).unwrap();
+    let inputs = [Value::Host(Tensor::from_vec([1], vec![1f32]).unwrap())];
+    let mut call = |deadline, cancel: &Cancel| {
+        let began = Instant::now();
+        let answer = session.run(Call {
+            inputs: &inputs,
+            keep_on_device: &[],
+            deadline,
+            cancel,
+        });
+        assert!(began.elapsed() < Duration::from_secs(10), "took {:?}", began.elapsed());
+        answer
+    };
+    for _ in 0..3 {
+        let deadline = Instant::now() + Duration::from_millis(50);
+        let late = call(Some(deadline), &Cancel::default());
+        assert!(matches!(late, Err(Error::DeadlinePassed)), "{late:?}");
+        assert!(Instant::now() >= deadline, "not before its time");
+        let cancel = Cancel::default();
+        let canceller = thread::spawn({
+            let cancel = cancel.clone();
+            move || {
+                thread::sleep(Duration::from_millis(50));
+                cancel.cancel();
+            }
+        });
+        let stopped = call(None, &cancel);
+        assert!(matches!(stopped, Err(Error::Cancelled)), "{stopped:?}");
+        canceller.join().unwrap();
+    }
 }
 
 #[test]

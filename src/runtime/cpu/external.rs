@@ -1,49 +1,64 @@
-use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::{MAIN_SEPARATOR, Path, PathBuf};
+
+use prost::bytes::Bytes;
 
 use crate::fs;
 use crate::runtime::{Error, Source};
 
 /// Is a graph whose external data ONNX Runtime finds, and maps instead of copying.
-pub(super) struct Located<'a> {
+pub(super) struct Located {
     /// The folder that the locations in the graph start from; `None` where there is no external data.
     pub folder: Option<String>,
     /// The bytes of the graph.
-    pub graph: Cow<'a, [u8]>,
+    pub graph: Bytes,
 }
 
 /// Finds one folder that all external data lies under, and renames locations in the graph where they differ from there.
 ///
 /// ONNX Runtime maps external files only from disk, by one folder and a relative path, and refuses symbolic links on
 /// the way: so paths are resolved first.
-pub(super) fn locate<'a>(source: &Source<'a>) -> Result<Located<'a>, Error> {
-    let mut resolved = BTreeMap::new();
-    for (location, path) in &source.files.external {
-        resolved.insert(location.as_str(), fs::canonical(path)?);
-    }
-    let Some(folder) = common_folder(resolved.values()) else {
+pub(super) fn locate(source: &Source<'_>) -> Result<Located, Error> {
+    let files = resolve(source)?;
+    let Some(folder) = common_folder(files.values()) else {
         return Ok(Located {
             folder: None,
-            graph: Cow::Borrowed(source.model.bytes().as_ref()),
+            graph: source.model.bytes().clone(),
         });
     };
-    let mut renamed = BTreeMap::new();
-    for (location, path) in &resolved {
-        let relative = path.strip_prefix(&folder).unwrap_or(path);
-        let relative = text(relative)?.replace(std::path::MAIN_SEPARATOR, "/");
-        if relative != *location {
-            renamed.insert((*location).to_owned(), relative);
-        }
+    let mut locations = BTreeMap::new();
+    for (location, file) in files {
+        let relative = file.strip_prefix(&folder).unwrap_or(&file);
+        locations.insert(location, text(relative)?.replace(MAIN_SEPARATOR, "/"));
     }
-    if let Some((location, _)) = renamed.into_iter().next() {
-        return Err(Error::ExternalElsewhere(location));
-    }
-    let graph = Cow::Borrowed(source.model.bytes().as_ref());
+    let graph = if locations.iter().all(|(written, found)| written == found) {
+        source.model.bytes().clone()
+    } else {
+        source.model.rewrite_external(&locations)?
+    };
     Ok(Located {
         folder: Some(text(&folder)?.to_owned()),
         graph,
     })
+}
+
+/// Gives the file of each location, as the graph writes it.
+fn resolve(source: &Source<'_>) -> Result<BTreeMap<String, PathBuf>, Error> {
+    let mut files = BTreeMap::new();
+    for data in source.model.external()? {
+        let location = data.location.as_written();
+        if files.contains_key(location) {
+            continue;
+        }
+        let external = &source.files.external;
+        let file = external.get(location).or_else(|| external.get(data.location.path()));
+        let file = file.ok_or_else(|| Error::ExternalUnknown {
+            tensor: data.tensor.clone(),
+            location: data.location.clone(),
+        })?;
+        files.insert(location.to_owned(), fs::canonical(file)?);
+    }
+    Ok(files)
 }
 
 /// Gives the deepest folder that every file lies under; `None` where there is no file.

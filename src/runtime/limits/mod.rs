@@ -75,37 +75,25 @@ pub enum Phase {
     Run,
 }
 
-/// Says which limit was broken.
+/// Says which limit was broken; the text's `it` is the model.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Broken {
     /// Loading took too long.
-    #[error("the model did not load within {}", seconds(limit))]
+    #[error("it did not load within {}", seconds(limit))]
     LoadTime { limit: Duration },
     /// A call took too long.
-    #[error("the model did not answer within {}", seconds(limit))]
+    #[error("it did not answer within {}", seconds(limit))]
     RunTime { limit: Duration },
     /// The process took too much memory.
-    #[error(
-        "memory reached {}, and the limit is {}",
-        mebibytes(used_bytes),
-        mebibytes(limit_bytes)
-    )]
+    #[error("it took {} MiB of memory, and the limit is {} MiB", used_bytes.div_ceil(1 << 20), limit_bytes >> 20)]
     Memory { used_bytes: u64, limit_bytes: u64 },
     /// The process asked for too much memory at once.
-    #[error(
-        "{} of memory were asked for at once, and the limit is {}",
-        mebibytes(asked_bytes),
-        mebibytes(limit_bytes)
-    )]
+    #[error("it asked for {} MiB of memory at once, and the limit is {} MiB", asked_bytes.div_ceil(1 << 20), limit_bytes >> 20)]
     Allocation { asked_bytes: u64, limit_bytes: u64 },
 }
 
 fn seconds(time: &Duration) -> String {
     format!("{} s", time.as_secs_f64())
-}
-
-fn mebibytes(bytes: &u64) -> String {
-    format!("{} MiB", bytes.div_ceil(1 << 20))
 }
 
 /// Is the thread that holds a process to its limits, from its start until it is dropped.
@@ -282,15 +270,12 @@ mod tests {
     #[test]
     fn a_broken_limit_is_named_with_its_value() {
         let limit = Duration::from_millis(1500);
-        assert_eq!(
-            Broken::RunTime { limit }.to_string(),
-            "the model did not answer within 1.5 s"
-        );
+        assert_eq!(Broken::RunTime { limit }.to_string(), "it did not answer within 1.5 s");
         let broken = Broken::Memory {
             used_bytes: (3 << 20) + 1,
             limit_bytes: 3 << 20,
         };
-        assert_eq!(broken.to_string(), "memory reached 4 MiB, and the limit is 3 MiB");
+        assert_eq!(broken.to_string(), "it took 4 MiB of memory, and the limit is 3 MiB");
     }
 
     #[test]

@@ -7,6 +7,7 @@ pub mod artifacts;
 pub mod deps;
 pub mod distribution;
 mod gpux;
+pub mod graph;
 pub mod registry;
 
 pub use gpux::{Answer, Gpux};

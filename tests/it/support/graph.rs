@@ -1,0 +1,190 @@
+//! Models that are made rather than kept: small graphs by hand, hostile ones among them.
+
+use std::path::{Path, PathBuf};
+
+use gpux::onnx::proto::tensor_shape_proto::{Dimension, dimension};
+use gpux::onnx::proto::type_proto::{self, Value};
+use gpux::onnx::proto::{AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto};
+use gpux::onnx::proto::{StringStringEntryProto, TensorProto, TensorShapeProto, TypeProto, ValueInfoProto};
+use gpux::tensor::DType;
+use prost::Message;
+
+/// An input or output of fixed sizes.
+pub fn port(name: &str, dtype: DType, sizes: &[i64]) -> ValueInfoProto {
+    let dim = |&size| Dimension {
+        value: Some(dimension::Value::DimValue(size)),
+        ..Default::default()
+    };
+    let tensor = type_proto::Tensor {
+        elem_type: Some(dtype.onnx()),
+        shape: Some(TensorShapeProto {
+            dim: sizes.iter().map(dim).collect(),
+        }),
+    };
+    ValueInfoProto {
+        name: Some(name.into()),
+        r#type: Some(TypeProto {
+            value: Some(Value::TensorType(tensor)),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+/// A tensor whose elements are these bytes.
+pub fn tensor(name: &str, dtype: DType, sizes: &[i64], bytes: &[u8]) -> TensorProto {
+    TensorProto {
+        name: Some(name.into()),
+        data_type: Some(dtype.onnx()),
+        dims: sizes.to_vec(),
+        raw_data: Some(bytes.to_vec().into()),
+        ..Default::default()
+    }
+}
+
+/// A tensor whose elements are in another file.
+pub fn external(name: &str, dtype: DType, sizes: &[i64], location: &str) -> TensorProto {
+    TensorProto {
+        name: Some(name.into()),
+        data_type: Some(dtype.onnx()),
+        dims: sizes.to_vec(),
+        data_location: Some(1),
+        external_data: vec![StringStringEntryProto {
+            key: Some("location".into()),
+            value: Some(location.as_bytes().to_vec().into()),
+        }],
+        ..Default::default()
+    }
+}
+
+/// A node of ONNX's own operators, named as its operator.
+pub fn node(operator: &str, inputs: &[&str], outputs: &[&str]) -> NodeProto {
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    NodeProto {
+        op_type: Some(operator.into()),
+        name: Some(operator.to_lowercase()),
+        input: names(inputs),
+        output: names(outputs),
+        ..Default::default()
+    }
+}
+
+/// Writes `model.onnx` of opset 17 into `folder`.
+pub fn write(folder: &Path, graph: GraphProto, functions: Vec<FunctionProto>) -> PathBuf {
+    let model = ModelProto {
+        ir_version: Some(8),
+        opset_import: opsets(),
+        graph: Some(GraphProto {
+            name: Some("made".into()),
+            ..graph
+        }),
+        functions,
+        ..Default::default()
+    };
+    let path = folder.join("model.onnx");
+    std::fs::write(&path, model.encode_to_vec()).unwrap();
+    path
+}
+
+/// The domain of functions that a model defines.
+const FUNCTIONS: &str = "made";
+
+fn opsets() -> Vec<OperatorSetIdProto> {
+    let opset = |domain: &str, version| OperatorSetIdProto {
+        domain: Some(domain.into()),
+        version: Some(version),
+    };
+    vec![opset("", 17), opset(FUNCTIONS, 1)]
+}
+
+/// A model from `x` to `y`, one float32 each, that goes round 2^62 times.
+pub fn write_endless_loop(folder: &Path) -> PathBuf {
+    let body = GraphProto {
+        name: Some("body".into()),
+        node: vec![
+            node("Identity", &["on"], &["still_on"]),
+            node("Add", &["state", "state"], &["next"]),
+        ],
+        input: vec![
+            port("trip", DType::I64, &[]),
+            port("on", DType::Bool, &[]),
+            port("state", DType::F32, &[1]),
+        ],
+        output: vec![port("still_on", DType::Bool, &[]), port("next", DType::F32, &[1])],
+        ..Default::default()
+    };
+    let turn = NodeProto {
+        attribute: vec![AttributeProto {
+            name: Some("body".into()),
+            g: Some(body.into()),
+            r#type: Some(5),
+            ..Default::default()
+        }],
+        ..node("Loop", &["trips", "true", "x"], &["y"])
+    };
+    let initializer = vec![
+        tensor("trips", DType::I64, &[], &(1i64 << 62).to_le_bytes()),
+        tensor("true", DType::Bool, &[], &[1]),
+    ];
+    write(folder, from_x_to_y(vec![turn], initializer), Vec::new())
+}
+
+/// A model that makes a tensor of as many float32 as `x` says, and gives the last of them.
+pub fn write_fill(folder: &Path) -> PathBuf {
+    let nodes = vec![
+        node("Cast", &["x"], &["count"]),
+        node("ConstantOfShape", &["count"], &["filled"]),
+        node("ReduceMax", &["filled"], &["max"]),
+        node("Add", &["x", "max"], &["y"]),
+    ];
+    let mut graph = from_x_to_y(nodes, Vec::new());
+    graph.node[0].attribute = vec![AttributeProto {
+        name: Some("to".into()),
+        i: Some(DType::I64.onnx().into()),
+        r#type: Some(2),
+        ..Default::default()
+    }];
+    write(folder, graph, Vec::new())
+}
+
+/// A model of a few kilobytes that becomes 10^12 nodes when its functions are put in place.
+pub fn write_function_bomb(folder: &Path) -> PathBuf {
+    let functions = (0..12).map(|level| {
+        let calls = (0..10).map(|at| {
+            let (from, to) = (format!("t{at}"), format!("t{}", at + 1));
+            let mut call = node(
+                &match level {
+                    0 => "Neg".to_owned(),
+                    level => format!("level{}", level - 1),
+                },
+                &[&from],
+                &[&to],
+            );
+            call.domain = (level > 0).then(|| FUNCTIONS.to_owned());
+            call
+        });
+        FunctionProto {
+            name: Some(format!("level{level}")),
+            domain: Some(FUNCTIONS.into()),
+            input: vec!["t0".into()],
+            output: vec!["t10".into()],
+            node: calls.collect(),
+            opset_import: opsets(),
+            ..Default::default()
+        }
+    });
+    let mut call = node("level11", &["x"], &["y"]);
+    call.domain = Some(FUNCTIONS.into());
+    write(folder, from_x_to_y(vec![call], Vec::new()), functions.collect())
+}
+
+/// A graph from `x` to `y`, one float32 each.
+fn from_x_to_y(node: Vec<NodeProto>, initializer: Vec<TensorProto>) -> GraphProto {
+    GraphProto {
+        node,
+        initializer,
+        input: vec![port("x", DType::F32, &[1])],
+        output: vec![port("y", DType::F32, &[1])],
+        ..Default::default()
+    }
+}

@@ -126,6 +126,9 @@ pub enum Error {
     /// The file has a field that is not known here, and might name files that are not seen.
     #[error("the file has field {field} in {message}, which ONNX does not have up to IR version {IR_VERSION_MAX}")]
     UnknownField { message: &'static str, field: u32 },
+    /// The file says a thing twice, and readers differ in which they believe.
+    #[error("the file has field {field} of {message} twice in one message")]
+    DoubledField { message: &'static str, field: u32 },
     /// The file is of a version that may have fields not known here.
     #[error("the file is of IR version {found}; versions up to {IR_VERSION_MAX} are read")]
     IrVersion { found: i64 },

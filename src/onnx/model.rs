@@ -3,7 +3,7 @@ use prost::bytes::Bytes;
 
 use super::Error;
 use super::proto::{GraphProto, ModelProto};
-use super::wire;
+use super::wire::{self, Scan};
 
 /// Is a parsed ONNX file.
 ///
@@ -12,8 +12,8 @@ use super::wire;
 pub struct Model {
     pub(super) proto: ModelProto,
     pub(super) bytes: Bytes,
-    /// A field that the schema does not have: its message and number.
-    pub(super) unknown: Option<(&'static str, u32)>,
+    /// What was odd about the bytes.
+    pub(super) scan: Scan,
 }
 
 impl Model {
@@ -38,11 +38,7 @@ impl Model {
                 None => Error::NoIrVersion,
             });
         }
-        Ok(Model {
-            proto,
-            bytes,
-            unknown: scan.unknown,
-        })
+        Ok(Model { proto, bytes, scan })
     }
 
     /// Gives the file as it was parsed.

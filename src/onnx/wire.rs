@@ -46,12 +46,15 @@ pub enum Fault {
 }
 
 /// Is what the pass finds.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scan {
     /// An upper bound of the memory that decoding takes.
     pub decoded_bytes: u64,
     /// The first field that the schema does not have: its message and number.
     pub unknown: Option<(&'static str, u32)>,
+    /// The first field that comes twice and should come once: its message and number. Readers differ in what they make
+    /// of it: the last, the first, or both in one.
+    pub doubled: Option<(&'static str, u32)>,
 }
 
 /// Is how a field of the schema travels.
@@ -73,47 +76,50 @@ enum Kind {
     Message(&'static Schema),
 }
 
-/// Is a message of the schema: its name, its size when decoded, and its fields.
+/// Is a message of the schema: its name, its size when decoded, and its fields, whose numbers are below 64.
 struct Schema {
     name: &'static str,
     decoded_bytes: usize,
+    /// The fields that may come more than once.
+    repeated: &'static [u32],
     fields: &'static [(u32, Kind)],
 }
 
 macro_rules! schema {
-    ($($name:ident: $rust:ty { $($number:literal $kind:ident $(($inner:ident))?),* $(,)? })*) => { $(
+    ($($name:ident: $rust:ty $(, many [$($many:literal),*])? { $($number:literal $kind:ident $(($inner:ident))?),* $(,)? })*) => { $(
         #[allow(non_upper_case_globals)]
         static $name: Schema = Schema {
             name: stringify!($name),
             decoded_bytes: size_of::<$rust>(),
+            repeated: &[$($($many),*)?],
             fields: &[$(($number, Kind::$kind $((&$inner))?)),*],
         };
     )* };
 }
 
 schema! {
-    Model: ModelProto {
+    Model: ModelProto, many [8, 14, 20, 25, 26] {
         1 Varint, 2 Text, 3 Text, 4 Text, 5 Varint, 6 Bytes, 7 Message(Graph), 8 Message(OperatorSetId),
         14 Message(StringStringEntry), 20 Bytes, 25 Message(Function), 26 Bytes,
     }
-    Graph: GraphProto {
+    Graph: GraphProto, many [1, 5, 11, 12, 13, 14, 15, 16] {
         1 Message(Node), 2 Text, 5 Message(Tensor), 10 Bytes, 11 Message(ValueInfo), 12 Message(ValueInfo),
         13 Message(ValueInfo), 14 Bytes, 15 Message(SparseTensor), 16 Bytes,
     }
-    Node: NodeProto {
+    Node: NodeProto, many [1, 2, 5, 9, 10] {
         1 Text, 2 Text, 3 Text, 4 Text, 5 Message(Attribute), 6 Bytes, 7 Text, 8 Text, 9 Bytes, 10 Bytes,
     }
-    Attribute: AttributeProto {
+    Attribute: AttributeProto, many [7, 8, 9, 10, 11, 15, 23] {
         1 Text, 2 Fixed32, 3 Varint, 4 Bytes, 5 Message(Tensor), 6 Message(Graph), 7 Fixed32s, 8 Varints, 9 Bytes,
         10 Message(Tensor), 11 Message(Graph), 13 Bytes, 14 Message(Type), 15 Message(Type), 20 Varint, 21 Text,
         22 Message(SparseTensor), 23 Message(SparseTensor),
     }
-    Tensor: TensorProto {
+    Tensor: TensorProto, many [1, 4, 5, 6, 7, 10, 11, 13, 16] {
         1 Varints, 2 Varint, 3 Bytes, 4 Bytes, 5 Bytes, 6 Bytes, 7 Bytes, 8 Text, 9 Bytes, 10 Bytes, 11 Bytes,
         12 Bytes, 13 Message(StringStringEntry), 14 Varint, 16 Bytes,
     }
-    SparseTensor: SparseTensorProto { 1 Message(Tensor), 2 Message(Tensor), 3 Varints }
-    ValueInfo: ValueInfoProto { 1 Text, 2 Message(Type), 3 Bytes, 4 Bytes }
+    SparseTensor: SparseTensorProto, many [3] { 1 Message(Tensor), 2 Message(Tensor), 3 Varints }
+    ValueInfo: ValueInfoProto, many [4] { 1 Text, 2 Message(Type), 3 Bytes, 4 Bytes }
     Type: TypeProto {
         1 Message(TypeTensor), 4 Message(TypeSequence), 5 Message(TypeMap), 6 Text, 7 Bytes,
         8 Message(TypeSparseTensor), 9 Message(TypeOptional),
@@ -123,9 +129,9 @@ schema! {
     TypeMap: TypeProto { 1 Varint, 2 Message(Type) }
     TypeSparseTensor: types::SparseTensor { 1 Varint, 2 Message(TensorShape) }
     TypeOptional: TypeProto { 1 Message(Type) }
-    TensorShape: TensorShapeProto { 1 Message(Dimension) }
+    TensorShape: TensorShapeProto, many [1] { 1 Message(Dimension) }
     Dimension: tensor_shape_proto::Dimension { 1 Varint, 2 Text, 3 Text }
-    Function: FunctionProto {
+    Function: FunctionProto, many [4, 5, 6, 7, 9, 11, 12, 14] {
         1 Text, 4 Text, 5 Text, 6 Text, 7 Message(Node), 8 Bytes, 9 Message(OperatorSetId), 10 Text,
         11 Message(Attribute), 12 Message(ValueInfo), 13 Text, 14 Bytes,
     }
@@ -158,6 +164,7 @@ impl Scanner<'_> {
         if depth > DEPTH_MAX {
             return Err(Fault::TooDeep { offset: self.at as u64 });
         }
+        let mut seen = 0u64;
         while self.at < end {
             let offset = self.at as u64;
             let tag = self.varint(schema, end)?;
@@ -169,6 +176,13 @@ impl Scanner<'_> {
             let kind = schema.fields.iter().find(|(number, _)| *number == field);
             if kind.is_none() && self.scan.unknown.is_none() {
                 self.scan.unknown = Some((schema.name, field));
+            }
+            if kind.is_some() && !schema.repeated.contains(&field) {
+                let bit = 1 << field;
+                if seen & bit != 0 && self.scan.doubled.is_none() {
+                    self.scan.doubled = Some((schema.name, field));
+                }
+                seen |= bit;
             }
             let wrong = Fault::WireType {
                 message: schema.name,
@@ -310,6 +324,7 @@ mod tests {
                         inner if message == "Type" => format!("Type{inner}"),
                         inner => inner.trim_end_matches("Proto").to_owned(),
                     };
+                    let kind = if repeated { format!("{kind} repeated") } else { kind };
                     messages
                         .entry(message)
                         .or_default()
@@ -335,7 +350,13 @@ mod tests {
                 Kind::Text => "Text",
                 Kind::Message(inner) => inner.name,
             };
-            (*number, kind.to_owned())
+            let repeated = if schema.repeated.contains(number) {
+                " repeated"
+            } else {
+                ""
+            };
+            assert!(*number < 64);
+            (*number, format!("{kind}{repeated}"))
         });
         into.insert(schema.name.to_owned(), kinds.collect());
         for (_, kind) in schema.fields {

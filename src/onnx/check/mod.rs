@@ -43,8 +43,11 @@ impl Model {
     /// Errors: the first reason against it.
     pub fn check(&self, files: &dyn Files) -> Result<(), Error> {
         let proto = &self.proto;
-        if let Some((message, field)) = self.unknown {
+        if let Some((message, field)) = self.scan.unknown {
             return Err(Error::UnknownField { message, field });
+        }
+        if let Some((message, field)) = self.scan.doubled {
+            return Err(Error::DoubledField { message, field });
         }
         if proto.ir_version() > IR_VERSION_MAX {
             return Err(Error::IrVersion {

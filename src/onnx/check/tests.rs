@@ -544,6 +544,27 @@ fn what_a_later_format_may_hide_is_refused() {
 }
 
 #[test]
+fn a_file_that_says_a_thing_twice_is_refused() {
+    // A second graph after the first: some readers join the two, some take the last.
+    let mut bytes = prost::Message::encode_to_vec(&relu());
+    bytes.extend([0x3a, 0]);
+    let error = crate::onnx::Model::parse(bytes.into())
+        .unwrap()
+        .check(&files())
+        .unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::DoubledField {
+                message: "Model",
+                field: 7
+            }
+        ),
+        "{error:?}"
+    );
+}
+
+#[test]
 fn names_of_ten_megabytes_come_out_as_one_short_line() {
     let name = "n\n\x1b]0;\u{202e}".repeat(1 << 20);
     let mut tensor = raw(&name, 99, &[0], &[]);

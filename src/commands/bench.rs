@@ -125,10 +125,11 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
     let values: Vec<Value> = tensors.into_iter().map(Value::from).collect();
 
     let first_run = time_one(&mut opened, &values)?;
+    let mut typical = first_run;
     for _ in 1..args.warmup {
-        time_one(&mut opened, &values)?;
+        typical = typical.min(time_one(&mut opened, &values)?);
     }
-    let runs = args.runs.unwrap_or_else(|| fitting(first_run));
+    let runs = args.runs.unwrap_or_else(|| fitting(typical));
     let mut times = Vec::with_capacity(runs as usize);
     for _ in 0..runs {
         times.push(time_one(&mut opened, &values)?);

@@ -46,6 +46,7 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
             created,
         });
     }
+    rows.sort_by_cached_key(|row| row.entry.label());
     if context.term.json() {
         let list: Vec<_> = rows
             .iter()

@@ -1,23 +1,22 @@
 use std::fmt;
 
-use super::scan::SyntaxError;
 use crate::tensor::cast::At;
 use crate::tensor::{CastError, DType, IndexPath, MAX_RANK, NameError, Port, TensorError, TensorName};
 
 /// Says why JSON is not the tensor, or not the map of tensors, that was wanted.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The text is not JSON.
+    /// The text is not JSON, or has a number that no float holds.
     #[error("cannot read the JSON of {}", Place(name, path))]
     Syntax {
         name: TensorName,
         path: IndexPath,
         #[source]
-        source: SyntaxError,
+        source: serde_json::Error,
     },
     /// The text of a map is not JSON.
     #[error("cannot read the JSON of the map of inputs")]
-    MapSyntax(#[source] SyntaxError),
+    MapSyntax(#[source] serde_json::Error),
     /// A value is not one that the port's type holds.
     #[error("{} is not as declared", Place(name, path))]
     Value {

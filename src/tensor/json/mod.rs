@@ -8,13 +8,11 @@ mod build;
 mod decode;
 mod encode;
 mod error;
-mod scan;
+mod map;
 #[cfg(test)]
 mod tests;
-mod text;
 
-pub use decode::{decode, decode_map_value};
+pub use decode::{decode, decode_text};
 pub use encode::{Nested, encode, write};
 pub use error::{Error, Found, ShapeFault};
-pub use scan::{Expected, SyntaxError};
-pub use text::{decode_map, decode_text};
+pub use map::{decode_map, decode_map_value};

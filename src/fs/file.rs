@@ -185,6 +185,20 @@ impl File {
         })
     }
 
+    /// Lets the system begin to bring a part of the content to the disk, and does not wait for it.
+    pub fn begin_sync(&self, offset_bytes: u64, size_bytes: u64) -> Result<(), Error> {
+        call("sync", &self.path, || {
+            #[cfg(target_os = "linux")]
+            if let Some(size) = std::num::NonZeroU64::new(size_bytes) {
+                // Asked to forget pages that are not on the disk yet, Linux begins to write them.
+                rustix::fs::fadvise(&self.file, offset_bytes, Some(size), rustix::fs::Advice::DontNeed)?;
+            }
+            #[cfg(not(target_os = "linux"))]
+            let _ = (offset_bytes, size_bytes);
+            Ok(())
+        })
+    }
+
     /// Brings the content to the disk.
     pub fn sync(&self) -> Result<(), Error> {
         call("sync", &self.path, || self.file.sync_all())

@@ -6,11 +6,14 @@ use super::{Blob, Error, Lease, Store};
 use crate::fs::{self, File};
 use crate::oci::{Algorithm, Hasher};
 
-/// How much is read, hashed and written at once.
-const CHUNK_BYTES: usize = 1 << 20;
+/// How much is read, hashed and written at once: it stays in a core's cache from the one to the other.
+const CHUNK_BYTES: usize = 256 << 10;
 
-/// How many chunks the writer may be behind.
-const CHUNKS_AHEAD: usize = 8;
+/// How many chunks the writer may be behind: 32 MiB, so that neither side waits for the other on a busy machine.
+const CHUNKS_AHEAD: usize = 128;
+
+/// After how much the system is told to begin with the disk.
+const SYNC_STEP_BYTES: u64 = 8 << 20;
 
 /// From this size on, hashing and writing run side by side.
 const LARGE_BYTES: u64 = 1 << 20;
@@ -75,14 +78,20 @@ fn copy(source: &mut File, target: &mut File, hasher: &mut Hasher) -> Result<(),
     }
 }
 
-/// Reads and hashes here, and writes on a second thread. Buffers go round between the two.
+/// Reads and hashes here, and writes on a second thread, while the disk works too. Buffers go round between the two.
 fn copy_side_by_side(source: &mut File, target: &mut File, hasher: &mut Hasher) -> Result<(), fs::Error> {
     let (full, to_write) = sync_channel::<(Vec<u8>, usize)>(CHUNKS_AHEAD);
     let (empty, to_fill) = sync_channel::<Vec<u8>>(CHUNKS_AHEAD);
     std::thread::scope(|scope| {
         let writer = scope.spawn(move || {
+            let (mut written_bytes, mut begun_bytes) = (0, 0);
             for (chunk, filled) in to_write {
                 target.write_all(&chunk[..filled])?;
+                written_bytes += filled as u64;
+                if written_bytes - begun_bytes >= SYNC_STEP_BYTES {
+                    target.begin_sync(begun_bytes, written_bytes - begun_bytes)?;
+                    begun_bytes = written_bytes;
+                }
                 // The reader may have ended; then nobody wants the buffer.
                 let _ = empty.try_send(chunk);
             }

@@ -42,8 +42,8 @@ impl Error {
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
     /// The file is longer than a GPUXfile can be.
-    #[error("the file has {size_bytes} bytes, and at most {SIZE_LIMIT_BYTES} are read")]
-    TooLarge { size_bytes: u64 },
+    #[error("the file has more than {SIZE_LIMIT_BYTES} bytes, the most of a GPUXfile")]
+    TooLarge,
     /// The file is not UTF-8.
     #[error("byte {offset} is not UTF-8{}", utf16_advice(*.utf16))]
     NotUtf8 { offset: usize, utf16: bool },

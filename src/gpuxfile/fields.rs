@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::error::{Error, Problem, printable};
-use super::node::{Content, Node};
+use super::node::{Content, Key, Node};
 use super::paths::{ContextPath, PathFault};
 use super::quantity;
 use super::source::{Located, Source, Span};
@@ -17,7 +17,7 @@ pub(super) struct Field<'n> {
     pub name: String,
     /// Where the key stands.
     pub key_span: Span,
-    pub node: &'n Node,
+    pub node: &'n Node<'n>,
     pub source: &'n Source,
 }
 
@@ -25,7 +25,7 @@ pub(super) struct Field<'n> {
 #[derive(Debug)]
 pub(super) struct Fields<'n> {
     field: Field<'n>,
-    entries: &'n [(Located<String>, Node)],
+    entries: &'n [(Key<'n>, Node<'n>)],
 }
 
 impl<'n> Field<'n> {
@@ -59,7 +59,7 @@ impl<'n> Field<'n> {
     }
 
     /// Gives the value of `key` in this mapping.
-    pub fn entry(&self, key: &'n Located<String>, node: &'n Node) -> Field<'n> {
+    pub fn entry(&self, key: &'n Key<'n>, node: &'n Node<'n>) -> Field<'n> {
         Field {
             name: self.below(&printable(key)),
             key_span: key.span,
@@ -69,7 +69,7 @@ impl<'n> Field<'n> {
     }
 
     /// Gives an item of this list.
-    pub fn item(&self, at: usize, node: &'n Node) -> Field<'n> {
+    pub fn item(&self, at: usize, node: &'n Node<'n>) -> Field<'n> {
         Field {
             name: format!("{}[{at}]", self.name),
             key_span: self.key_span,
@@ -88,7 +88,7 @@ impl<'n> Field<'n> {
         let Content::Map(entries) = &self.node.content else {
             return Err(self.wrong_kind("a mapping"));
         };
-        if let Some((key, _)) = entries.iter().find(|(key, _)| !known.contains(&key.as_str())) {
+        if let Some((key, _)) = entries.iter().find(|(key, _)| !known.contains(&key.as_ref())) {
             let problem = Problem::UnknownKey {
                 key: printable(key),
                 known: known.to_vec(),
@@ -99,7 +99,7 @@ impl<'n> Field<'n> {
     }
 
     /// Reads a mapping with keys of the author's choice.
-    pub fn entries(&self) -> Result<Vec<(&'n Located<String>, Field<'n>)>, Error> {
+    pub fn entries(&self) -> Result<Vec<(&'n Key<'n>, Field<'n>)>, Error> {
         let Content::Map(entries) = &self.node.content else {
             return Err(self.wrong_kind("a mapping"));
         };
@@ -110,7 +110,7 @@ impl<'n> Field<'n> {
     }
 
     /// Checks a key of the author's choice.
-    pub fn key_text(&self, key: &Located<String>) -> Result<(), Error> {
+    pub fn key_text(&self, key: &Key<'_>) -> Result<(), Error> {
         if key.is_empty() {
             let problem = Problem::EmptyText { key: self.name.clone() };
             return Err(Error::at(self.source, key.span, problem));
@@ -256,7 +256,7 @@ impl<'n> Field<'n> {
     /// Reads a time.
     pub fn duration(&self) -> Result<Duration, Error> {
         let text = match &self.node.content {
-            Content::Text(text) => text.clone(),
+            Content::Text(text) => text.to_string(),
             Content::Int(seconds) => seconds.to_string(),
             // To the nanosecond, which is what a time holds.
             Content::Float(seconds) if seconds.is_finite() => format!("{seconds:.9}"),
@@ -274,7 +274,7 @@ impl<'n> Field<'n> {
     /// Reads a size in bytes.
     pub fn memory(&self) -> Result<u64, Error> {
         let text = match &self.node.content {
-            Content::Text(text) => text.clone(),
+            Content::Text(text) => text.to_string(),
             Content::Int(size_bytes) => size_bytes.to_string(),
             Content::Float(number) if !number.is_finite() => return Err(self.not_finite()),
             Content::Float(_) => self.raw().to_owned() + " bytes",
@@ -314,7 +314,7 @@ impl<'n> Fields<'n> {
     pub fn get(&self, key: &str) -> Option<Field<'n>> {
         self.entries
             .iter()
-            .find(|(found, node)| found.as_str() == key && !is_null(node))
+            .find(|(found, node)| found.as_ref() == key && !is_null(node))
             .map(|(found, node)| self.field.entry(found, node))
     }
 
@@ -334,7 +334,7 @@ impl<'n> Fields<'n> {
     /// Gives the value of a key that must be there.
     pub fn need(&self, key: &'static str) -> Result<Field<'n>, Error> {
         self.get(key).ok_or_else(|| {
-            let stated = self.entries.iter().find(|(found, _)| found.as_str() == key);
+            let stated = self.entries.iter().find(|(found, _)| found.as_ref() == key);
             let span = stated.map_or(self.field.node.span, |(found, _)| found.span);
             let key = self.field.below(key);
             Error::at(self.field.source, span, Problem::MissingKey { key })

@@ -17,7 +17,7 @@ pub(super) fn read_ports(field: &Field<'_>, kind: PortKind) -> Result<Vec<PortDe
     let mut ports = Vec::new();
     if let Content::Map(entries) = &field.node.content {
         for (key, node) in entries {
-            let name = Located::new(TensorName::new(key.value.clone()), key.span);
+            let name = Located::new(TensorName::new(key.to_string()), key.span);
             ports.push(read_named(name, field.entry(key, node))?);
         }
     } else {
@@ -113,7 +113,7 @@ fn read_dim(item: &Field<'_>) -> Result<Dim, Error> {
         Content::Null => Ok(Dim::Unknown),
         Content::Int(-1) => Ok(Dim::Unknown),
         Content::Int(size) if (0..=i128::from(u64::MAX)).contains(size) => Ok(Dim::Fixed(*size as u64)),
-        Content::Text(text) if is_symbol(text) => Ok(Dim::Symbol(text.clone())),
+        Content::Text(text) if is_symbol(text) => Ok(Dim::Symbol(text.to_string())),
         Content::Text(text) => Err(item.error(Problem::Dimension { text: printable(text) })),
         Content::Bool(_) | Content::Int(_) | Content::Float(_) => Err(item.error(Problem::Dimension {
             text: printable(item.raw()),

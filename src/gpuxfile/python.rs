@@ -27,7 +27,7 @@ const BACKENDS: &[(&str, &[&str])] = &[
 ];
 
 /// Tells a `gpux.yml` from a GPUXfile: by keys that only it has or by its name, unless `apiVersion` says which it is.
-pub(super) fn is_python(root: &Node, origin: &str) -> bool {
+pub(super) fn is_python(root: &Node<'_>, origin: &str) -> bool {
     let has = |section: &str, keys: &[&str]| {
         entry(root, section).is_some_and(|node| keys.iter().any(|key| entry(node, key).is_some()))
     };
@@ -39,11 +39,11 @@ pub(super) fn is_python(root: &Node, origin: &str) -> bool {
             || has("preprocessing", &["custom"]))
 }
 
-fn entry<'n>(node: &'n Node, key: &str) -> Option<&'n Node> {
+fn entry<'n>(node: &'n Node<'n>, key: &str) -> Option<&'n Node<'n>> {
     match &node.content {
         Content::Map(entries) => entries
             .iter()
-            .find(|(found, _)| found.as_str() == key)
+            .find(|(found, _)| found.as_ref() == key)
             .map(|(_, node)| node),
         _ => None,
     }

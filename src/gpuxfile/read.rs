@@ -19,9 +19,8 @@ const COUNT_LIMIT: u64 = 65_536;
 /// `origin` is the file's name in messages.
 /// Errors: the first thing that is wrong, at its line and column.
 pub fn parse(text: &str, origin: &str) -> Result<Gpuxfile, Error> {
-    let size_bytes = text.len() as u64;
-    if size_bytes > SIZE_LIMIT_BYTES {
-        return Err(Error::new(Place::of_file(origin), Problem::TooLarge { size_bytes }));
+    if text.len() as u64 > SIZE_LIMIT_BYTES {
+        return Err(Error::new(Place::of_file(origin), Problem::TooLarge));
     }
     // A byte order mark may start any YAML text, and some editors write one.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -46,8 +45,7 @@ pub fn parse(text: &str, origin: &str) -> Result<Gpuxfile, Error> {
 /// Reads a GPUXfile as [`parse`] does, from bytes that may be anything.
 pub fn parse_bytes(bytes: &[u8], origin: &str) -> Result<Gpuxfile, Error> {
     if bytes.len() as u64 > SIZE_LIMIT_BYTES {
-        let size_bytes = bytes.len() as u64;
-        return Err(Error::new(Place::of_file(origin), Problem::TooLarge { size_bytes }));
+        return Err(Error::new(Place::of_file(origin), Problem::TooLarge));
     }
     match std::str::from_utf8(bytes) {
         Ok(text) => parse(text, origin),
@@ -214,7 +212,7 @@ impl<'n> Reader<'n> {
                 Content::Map(_) => model_path(&entry.fields(MODEL_KEYS)?.need("source")?)?,
                 _ => model_path(&entry)?,
             };
-            models.push((key.value.clone(), path));
+            models.push((key.to_string(), path));
         }
         Ok(models)
     }
@@ -366,7 +364,7 @@ impl<'n> Reader<'n> {
         field
             .entries()?
             .into_iter()
-            .map(|(key, entry)| Value::of(&entry).map(|value| (key.value.clone(), value)))
+            .map(|(key, entry)| Value::of(&entry).map(|value| (key.to_string(), value)))
             .collect()
     }
 }
@@ -435,7 +433,7 @@ fn provider_options(field: &Field<'_>) -> Result<Vec<ProviderOptions>, Error> {
                 Content::Bool(_) => value.raw(),
                 _ => value.text_or_number()?,
             };
-            options.push((option.value.clone(), text.to_owned()));
+            options.push((option.to_string(), text.to_owned()));
         }
         providers.push(ProviderOptions {
             provider: Located::new(name, key.span),

@@ -33,7 +33,7 @@ impl Value {
             Content::Float(_) => Value::Float(field.float()?),
             Content::Text(text) => {
                 field.refuse_control(text, &['\n', '\t'])?;
-                Value::Text(text.clone())
+                Value::Text(text.to_string())
             }
             Content::List(items) => Value::List(
                 items
@@ -46,7 +46,7 @@ impl Value {
                 let mut map = Vec::with_capacity(entries.len());
                 for (key, node) in entries {
                     field.key_text(key)?;
-                    map.push((key.value.clone(), Value::of(&field.entry(key, node))?));
+                    map.push((key.to_string(), Value::of(&field.entry(key, node))?));
                 }
                 Value::Map(map)
             }
@@ -55,6 +55,6 @@ impl Value {
 }
 
 /// Tells whether a node has no value.
-pub(super) fn is_null(node: &Node) -> bool {
+pub(super) fn is_null(node: &Node<'_>) -> bool {
     matches!(node.content, Content::Null)
 }

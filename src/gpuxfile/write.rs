@@ -3,6 +3,7 @@ use std::ops::Deref;
 
 use crate::tensor::{Dim, Port, Signature};
 
+use super::Value;
 use super::check::from_model;
 use super::error::{Error, PortKind, Problem};
 use super::file::{Gpuxfile, Labels, PortDeclaration, Runtime, Serving};
@@ -10,7 +11,6 @@ use super::name::ArtifactName;
 use super::quantity::{write_duration, write_memory};
 use super::source::Located;
 use super::yaml::{Writer, scalar};
-use super::{SIZE_LIMIT_BYTES, Value};
 
 impl Gpuxfile {
     /// Writes the file as it goes into the artifact: keys in canonical order, inputs and outputs filled in from the
@@ -18,7 +18,7 @@ impl Gpuxfile {
     ///
     /// Reading the text gives a file equal to [`filled`](Gpuxfile::filled). Where a model's own inputs and outputs would
     /// make the text too long to be read, only the declared ones are written.
-    /// Errors: the declared values alone make more than [`SIZE_LIMIT_BYTES`].
+    /// Errors: the declared values alone make more than [`SIZE_LIMIT_BYTES`](super::SIZE_LIMIT_BYTES).
     pub fn resolved(&self, signature: &Signature) -> Result<String, Error> {
         let filled = self.filled(signature);
         let readable = |text: &str| super::parse(text, "GPUXfile").is_ok();
@@ -38,10 +38,7 @@ impl Gpuxfile {
         });
         match readable(&text) {
             true => Ok(text),
-            false => {
-                let size_bytes = (text.len() as u64).max(SIZE_LIMIT_BYTES + 1);
-                Err(Error::new(self.trace.source.whole(), Problem::TooLarge { size_bytes }))
-            }
+            false => Err(Error::new(self.trace.source.whole(), Problem::TooLarge)),
         }
     }
 }

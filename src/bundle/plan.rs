@@ -90,7 +90,8 @@ impl Plan {
             None => find_gpuxfile(folder)?.ok_or_else(|| Error::NoGpuxfile(folder.to_owned()))?,
         };
         let origin = path.strip_prefix(folder).unwrap_or(&path).display().to_string();
-        let gpuxfile = gpuxfile::parse_bytes(&fs::read(&path)?, &origin).map_err(Box::new)?;
+        let bytes = fs::read_at_most(&path, gpuxfile::SIZE_LIMIT_BYTES as usize + 1)?;
+        let gpuxfile = gpuxfile::parse_bytes(&bytes, &origin).map_err(Box::new)?;
         let context = BuildContext::new(folder, options.follow_links)?;
         let source = gpuxfile.model.value.as_str().to_owned();
         let graph_path = locate(&gpuxfile, &context, (&source, gpuxfile.model.span), FileRole::Model)?;

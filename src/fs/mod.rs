@@ -63,6 +63,15 @@ pub fn read(path: &Path) -> Result<Vec<u8>, Error> {
     call("read", path, || std::fs::read(path))
 }
 
+/// Reads a file up to a size, so that one more byte than a format allows tells that it is too long. Does not wait for a
+/// named pipe.
+pub fn read_at_most(path: &Path, limit_bytes: usize) -> Result<Vec<u8>, Error> {
+    let mut bytes = vec![0; limit_bytes];
+    let count = File::open(path)?.read(&mut bytes)?;
+    bytes.truncate(count);
+    Ok(bytes)
+}
+
 /// Reads a whole file; `None` if there is none.
 pub fn read_if_exists(path: &Path) -> Result<Option<Vec<u8>>, Error> {
     if_exists(read(path))

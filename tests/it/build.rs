@@ -290,6 +290,17 @@ fn a_model_that_is_not_there_is_an_error_at_its_line() {
 }
 
 #[test]
+fn a_gpuxfile_of_gigabytes_is_refused_unread() {
+    let folder = with_gpuxfile("name: x\nmodel: model.onnx\n");
+    let file = fs::File::options()
+        .write(true)
+        .open(folder.path().join("GPUXfile"))
+        .unwrap();
+    file.set_len(100 << 30).unwrap();
+    refused(folder.path(), &["GPUXfile:1:1", "more than 1048576 bytes"]);
+}
+
+#[test]
 fn paths_out_of_the_context_are_refused() {
     for path in ["../../etc/shadow", "/etc/shadow", "a/../../b.onnx"] {
         refused(

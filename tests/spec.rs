@@ -421,3 +421,34 @@ fn every_gpuxfile_of_the_fixtures_is_read_without_a_notice() {
     }
     assert!(count > 0, "no fixture has a GPUXfile");
 }
+
+/// Checks that each block of `markdown` that names a definition of `schema` is an example of it; gives how many there are.
+fn check_examples(markdown: &str, schema: &str) -> usize {
+    let mut count = 0;
+    for (info, text) in blocks(markdown) {
+        let name = info
+            .strip_prefix("json schema=")
+            .unwrap_or_else(|| panic!("a block of `{info}`"));
+        let mut schema: Value = serde_json::from_str(schema).unwrap();
+        assert!(schema["$defs"][name].is_object(), "there is no definition `{name}`");
+        schema["$ref"] = format!("#/$defs/{name}").into();
+        let schema = jsonschema::draft202012::new(&schema).unwrap();
+        let value: Value = serde_json::from_str(&text).unwrap();
+        let errors: Vec<String> = schema.iter_errors(&value).map(|error| error.to_string()).collect();
+        assert!(errors.is_empty(), "{name}: {errors:?}");
+        assert!(!schema.is_valid(&Value::from(1)), "{name} accepts anything");
+        count += 1;
+    }
+    count
+}
+
+#[test]
+fn examples_of_the_commands_and_the_manifest_are_true() {
+    let commands = include_str!("../registry-spec/commands.schema.json");
+    assert!(check_examples(include_str!("../registry-spec/commands.md"), commands) > 10);
+    let manifest = include_str!("../registry-spec/manifest.schema.json");
+    assert_eq!(
+        check_examples(include_str!("../registry-spec/manifest.md"), manifest),
+        2
+    );
+}

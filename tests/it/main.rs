@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod build;
+mod contracts;
 mod cpu;
 mod distribution;
 mod fixtures;

@@ -76,7 +76,8 @@ impl Plan {
             .parent()
             .filter(|parent| !parent.as_os_str().is_empty())
             .unwrap_or(Path::new("."));
-        let context = BuildContext::new(folder, true)?;
+        // The file that is named may be a link itself; what it names is the file's word, not the user's.
+        let context = BuildContext::new(folder, false)?;
         let graph = Graph::read(path.to_owned())?;
         let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("model");
         let text = gpuxfile::draft(stem, GRAPH_PATH, &graph.signature);

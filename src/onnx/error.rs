@@ -11,6 +11,9 @@ pub enum Error {
     /// The file is of another format.
     #[error("not an ONNX model but {kind}")]
     Foreign { kind: &'static str },
+    /// The bytes end too early.
+    #[error("the file ends {missing_bytes} bytes before its last field does: it is cut short, or no ONNX model")]
+    Truncated { missing_bytes: u64 },
     /// The bytes break the wire format.
     #[error("not an ONNX model, or a damaged one")]
     Wire(#[source] WireFault),

@@ -3,7 +3,7 @@ use prost::bytes::Bytes;
 
 use super::Error;
 use super::proto::{GraphProto, ModelProto};
-use super::wire::{self, Scan};
+use super::wire::{self, Fault, Scan};
 
 /// Is a parsed ONNX file.
 ///
@@ -24,21 +24,10 @@ impl Model {
         if bytes.is_empty() {
             return Err(Error::Empty);
         }
-        let foreign = || foreign_kind(&bytes);
-        let scan = match wire::scan(&bytes) {
-            Ok(scan) => scan,
-            Err(fault) => return Err(foreign().map_or(Error::Wire(fault), |kind| Error::Foreign { kind })),
-        };
-        let proto = ModelProto::decode(bytes.clone())
-            .map_err(|source| foreign().map_or(Error::Decode(source), |kind| Error::Foreign { kind }))?;
-        if proto.graph.is_none() || proto.ir_version() < 1 {
-            return Err(match foreign() {
-                Some(kind) => Error::Foreign { kind },
-                None if proto.graph.is_none() => Error::NoGraph,
-                None => Error::NoIrVersion,
-            });
-        }
-        Ok(Model { proto, bytes, scan })
+        read(&bytes).map_err(|error| match foreign_kind(&bytes) {
+            Some(kind) => Error::Foreign { kind },
+            None => error,
+        })
     }
 
     /// Gives the file as it was parsed.
@@ -55,6 +44,25 @@ impl Model {
     pub(super) fn graph(&self) -> &GraphProto {
         self.proto.graph.as_ref().expect("parse refuses a model without one")
     }
+}
+
+fn read(bytes: &Bytes) -> Result<Model, Error> {
+    let scan = wire::scan(bytes).map_err(|fault| match fault {
+        Fault::Truncated { missing_bytes, .. } => Error::Truncated { missing_bytes },
+        fault => Error::Wire(fault),
+    })?;
+    let proto = ModelProto::decode(bytes.clone()).map_err(Error::Decode)?;
+    if proto.graph.is_none() {
+        return Err(Error::NoGraph);
+    }
+    if proto.ir_version() < 1 {
+        return Err(Error::NoIrVersion);
+    }
+    Ok(Model {
+        proto,
+        bytes: bytes.clone(),
+        scan,
+    })
 }
 
 /// Recognizes what people hand over in place of an ONNX file.

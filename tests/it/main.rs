@@ -7,6 +7,7 @@ mod contracts;
 mod cpu;
 mod distribution;
 mod fixtures;
+mod hostile_models;
 mod killed;
 mod local;
 mod models;

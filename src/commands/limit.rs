@@ -11,7 +11,7 @@ pub fn reporter(operand: &str, context: &Context) -> impl Fn(&Broken) + Send + S
                 "raise the limit with --memory SIZE, or run a smaller batch"
             }
             Broken::RunTime { .. } => "raise the limit with --timeout TIME",
-            Broken::LoadTime { .. } => "a model that takes this long to load is most likely broken or hostile",
+            Broken::LoadTime { .. } => "raise the limit with --load-timeout TIME, if the model is big and not hostile",
         });
         term.failure(&failure.to_json(), failure.what(), &[], failure.hints());
     }

@@ -22,6 +22,9 @@ pub struct EngineArgs {
     /// Deadline of one run, such as 500ms, 30s, 2m
     #[arg(long, value_name = "TIME", value_parser = time)]
     timeout: Option<Duration>,
+    /// Deadline of loading the model; without it 60s
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    load_timeout: Option<Duration>,
     /// Most memory to use beside mapped files, such as 512MB, 2GiB; without it 90 % of the machine's
     #[arg(long, value_name = "SIZE", value_parser = size)]
     memory: Option<u64>,
@@ -74,9 +77,9 @@ impl Opened {
             .map(u64::from)
             .or(wishes.and_then(|wishes| Some(wishes.threads.as_ref()?.value)));
         let asked = Limits {
+            load: args.load_timeout.or(Limits::default().load),
             run: args.timeout,
             memory_bytes: args.memory,
-            ..Limits::default()
         };
         let wished = Limits {
             load: None,

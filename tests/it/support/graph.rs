@@ -129,27 +129,39 @@ pub fn write_endless_loop(folder: &Path) -> PathBuf {
     write(folder, from_x_to_y(vec![turn], initializer), Vec::new())
 }
 
-/// A model that makes a tensor of as many float32 as `x` says, and gives the last of them.
+/// A model that makes a tensor of as many float32 as `x` says, and gives the largest of them.
 pub fn write_fill(folder: &Path) -> PathBuf {
-    let nodes = vec![
-        node("Cast", &["x"], &["count"]),
-        node("ConstantOfShape", &["count"], &["filled"]),
-        node("ReduceMax", &["filled"], &["max"]),
-        node("Add", &["x", "max"], &["y"]),
+    let one = AttributeProto {
+        name: Some("value".into()),
+        t: Some(tensor("one", DType::F32, &[1], &1f32.to_le_bytes()).into()),
+        r#type: Some(4),
+        ..Default::default()
+    };
+    let mut nodes = vec![
+        node("ConstantOfShape", &["x"], &["filled"]),
+        node("ReduceMax", &["filled"], &["y"]),
     ];
-    let mut graph = from_x_to_y(nodes, Vec::new());
-    graph.node[0].attribute = vec![AttributeProto {
-        name: Some("to".into()),
-        i: Some(DType::I64.onnx().into()),
+    nodes[0].attribute.push(one);
+    nodes[1].attribute.push(AttributeProto {
+        name: Some("axes".into()),
+        ints: vec![0],
+        r#type: Some(7),
+        ..Default::default()
+    });
+    nodes[1].attribute.push(AttributeProto {
+        name: Some("keepdims".into()),
+        i: Some(1),
         r#type: Some(2),
         ..Default::default()
-    }];
+    });
+    let mut graph = from_x_to_y(nodes, Vec::new());
+    graph.input = vec![port("x", DType::I64, &[1])];
     write(folder, graph, Vec::new())
 }
 
-/// A model of a few kilobytes that becomes 10^12 nodes when its functions are put in place.
-pub fn write_function_bomb(folder: &Path) -> PathBuf {
-    let functions = (0..12).map(|level| {
+/// A model of a few kilobytes that becomes 10^`levels` nodes when its functions are put in place.
+pub fn write_function_bomb(folder: &Path, levels: usize) -> PathBuf {
+    let functions = (0..levels).map(|level| {
         let calls = (0..10).map(|at| {
             let (from, to) = (format!("t{at}"), format!("t{}", at + 1));
             let mut call = node(
@@ -173,7 +185,7 @@ pub fn write_function_bomb(folder: &Path) -> PathBuf {
             ..Default::default()
         }
     });
-    let mut call = node("level11", &["x"], &["y"]);
+    let mut call = node(&format!("level{}", levels - 1), &["x"], &["y"]);
     call.domain = Some(FUNCTIONS.into());
     write(folder, from_x_to_y(vec![call], Vec::new()), functions.collect())
 }

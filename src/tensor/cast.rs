@@ -4,6 +4,7 @@
 //! rounded to the nearest float, never to an integer. Nothing finite becomes an infinity. `bool` is the numbers 0 and 1.
 
 use std::fmt;
+use std::str::FromStr;
 
 use half::{bf16, f16};
 
@@ -37,6 +38,9 @@ pub enum CastError {
     /// The value lies outside the type.
     #[error("{value} is outside {dtype}{}", Extent(*dtype))]
     Range { value: Number, dtype: DType },
+    /// The value is a number as it was written, beyond what a float type holds.
+    #[error("{} is outside {dtype}{}", Excerpt(literal), Extent(*dtype))]
+    Overflow { literal: String, dtype: DType },
     /// The value is a whole number that a float type would round.
     #[error("{dtype} does not hold {value} exactly; the nearest is {nearest}")]
     Inexact { value: i128, dtype: DType, nearest: Number },
@@ -69,6 +73,15 @@ impl fmt::Display for Extent {
 
 /// Shows the beginning of a text that may be long.
 pub(super) struct Excerpt<'a>(pub &'a str);
+
+impl fmt::Display for Excerpt<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.char_indices().nth(40) {
+            Some((end, _)) => write!(f, "{}…", &self.0[..end]),
+            None => f.write_str(self.0),
+        }
+    }
+}
 
 impl fmt::Debug for Excerpt<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -166,6 +179,14 @@ pub(super) trait Cast: Element {
     fn from_bool(value: bool) -> Result<Self, CastError>;
     fn from_integer(value: i128) -> Result<Self, CastError>;
     fn from_float(value: f64) -> Result<Self, CastError>;
+    /// Takes a JSON number that has a fraction or an exponent, or that 64 bits do not hold.
+    fn from_decimal(literal: &str) -> Result<Self, CastError> {
+        let value = parse::<f64>(literal);
+        if value.is_infinite() && Self::BOUNDS.is_some() {
+            return Err(overflow::<Self>(literal));
+        }
+        from_notation(value)
+    }
     /// Takes `NaN`, `Infinity` and `-Infinity` for a float, anything for a string.
     fn from_text(text: &str) -> Result<Self, CastError>;
     /// Makes an element of another type from this one.
@@ -206,6 +227,32 @@ fn outside<T: Element>(value: Number) -> CastError {
     CastError::Range { value, dtype: T::DTYPE }
 }
 
+/// Casts a number that was written with a fraction or an exponent, or that no 64-bit integer holds.
+///
+/// Such a number was rounded to float64 before it came here; beyond 2^53 it may not be the whole number that was
+/// written, so an integer type does not take it.
+pub(super) fn from_notation<T: Cast>(value: f64) -> Result<T, CastError> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    let element = T::from_float(value)?;
+    let is_integer = !matches!(T::DTYPE, DType::F16 | DType::BF16 | DType::F32 | DType::F64);
+    if is_integer && value.abs() > EXACT {
+        return Err(CastError::Rounded { value, dtype: T::DTYPE });
+    }
+    Ok(element)
+}
+
+fn overflow<T: Element>(literal: &str) -> CastError {
+    CastError::Overflow {
+        literal: Excerpt(literal).to_string(),
+        dtype: T::DTYPE,
+    }
+}
+
+/// Reads a JSON number, whose grammar is part of Rust's.
+fn parse<F: FromStr<Err: fmt::Debug>>(literal: &str) -> F {
+    literal.parse().expect("a JSON number is a Rust float")
+}
+
 fn not_text<T: Element>(text: &str) -> CastError {
     CastError::Text {
         text: text.to_owned(),
@@ -214,13 +261,19 @@ fn not_text<T: Element>(text: &str) -> CastError {
 }
 
 macro_rules! floats {
-    ($($rust:ty, $greatest:expr, $round:expr, $widen:expr;)*) => { $(
+    ($($rust:ty, $greatest:expr, $parse:expr, $round:expr, $widen:expr;)*) => { $(
         impl Cast for $rust {
             const BOUNDS: Option<(Number, Number)> = Some((Number::Float(-$greatest), Number::Float($greatest)));
             fn from_bool(value: bool) -> Result<Self, CastError> {
                 Ok($round(f64::from(u8::from(value))))
             }
             fn from_integer(value: i128) -> Result<Self, CastError> {
+                // Every whole number up to here is exact, and most are far below it.
+                if let Ok(small) = i64::try_from(value)
+                    && small.unsigned_abs() <= 1 << <$rust>::MANTISSA_DIGITS
+                {
+                    return Ok($round(small as f64));
+                }
                 let nearest = Self::from_float(value as f64)?;
                 let widened: f64 = $widen(nearest);
                 if widened as i128 == value {
@@ -232,6 +285,13 @@ macro_rules! floats {
                 let nearest: $rust = $round(value);
                 if nearest.is_infinite() && value.is_finite() {
                     return Err(outside::<Self>(Number::Float(value)));
+                }
+                Ok(nearest)
+            }
+            fn from_decimal(literal: &str) -> Result<Self, CastError> {
+                let nearest: $rust = $parse(literal);
+                if nearest.is_infinite() {
+                    return Err(overflow::<Self>(literal));
                 }
                 Ok(nearest)
             }
@@ -251,10 +311,10 @@ macro_rules! floats {
 }
 
 floats! {
-    f16, f16::MAX.to_f64_const(), f16::from_f64, f16::to_f64;
-    bf16, bf16::MAX.to_f64_const(), bf16::from_f64, bf16::to_f64;
-    f32, f32::MAX as f64, |value: f64| value as f32, |value: f32| f64::from(value);
-    f64, f64::MAX, |value: f64| value, |value: f64| value;
+    f16, f16::MAX.to_f64_const(), |text| f16::from_f64(parse(text)), f16::from_f64, f16::to_f64;
+    bf16, bf16::MAX.to_f64_const(), |text| bf16::from_f64(parse(text)), bf16::from_f64, bf16::to_f64;
+    f32, f32::MAX as f64, parse::<f32>, |value: f64| value as f32, |value: f32| f64::from(value);
+    f64, f64::MAX, parse::<f64>, |value: f64| value, |value: f64| value;
 }
 
 impl Cast for bool {

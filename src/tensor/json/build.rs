@@ -1,12 +1,11 @@
 //! Elements and lists as they come, checked against a port.
 
-use super::decode::Failure;
 use super::error::{Error, Found, ShapeFault};
 use crate::tensor::cast::Cast;
 use crate::tensor::{CastError, Dim, IndexPath, MAX_RANK, Port, Tensor};
 
-/// Says that reading stops; the reason waits in the [`Builder`].
-pub(super) struct Stop;
+/// Says that reading stops, and why; boxed, for it is passed along for every element.
+pub(super) struct Stop(pub(super) Box<Error>);
 
 /// Collects the elements of one tensor from a walk over nested lists.
 pub(super) struct Builder<'p, T> {
@@ -18,7 +17,6 @@ pub(super) struct Builder<'p, T> {
     rank: Option<usize>,
     /// The length of the lists in each dimension, once one was closed.
     sizes: Vec<Option<usize>>,
-    fault: Option<Error>,
 }
 
 impl<'p, T: Cast> Builder<'p, T> {
@@ -38,7 +36,6 @@ impl<'p, T: Cast> Builder<'p, T> {
             at: Vec::new(),
             rank: dims.map(<[Dim]>::len),
             sizes: vec![None; dims.map_or(0, <[Dim]>::len)],
-            fault: None,
         }
     }
 
@@ -111,7 +108,7 @@ impl<'p, T: Cast> Builder<'p, T> {
     }
 
     /// Refuses what is never an element.
-    pub(super) fn refuse(&mut self, found: Found) -> Stop {
+    pub(super) fn refuse(&self, found: Found) -> Stop {
         self.stop(ShapeFault::NoElement(found))
     }
 
@@ -136,34 +133,34 @@ impl<'p, T: Cast> Builder<'p, T> {
         })
     }
 
-    /// Gives the reason of a stop, or else the place where the text itself went wrong.
-    pub(super) fn explain<E>(self, source: E) -> Failure<E> {
-        match self.fault {
-            Some(fault) => Failure::Refused(fault),
-            None => Failure::Unreadable(IndexPath(self.at), source),
-        }
+    /// Tells whether a list is open.
+    pub(super) fn is_open(&self) -> bool {
+        !self.at.is_empty()
+    }
+
+    /// Gives the place of the value that comes next.
+    pub(super) fn place(&self) -> IndexPath {
+        IndexPath(self.at.clone())
     }
 
     #[cold]
-    fn stop(&mut self, fault: ShapeFault) -> Stop {
-        self.fault = Some(self.shape_error(fault));
-        Stop
+    fn stop(&self, fault: ShapeFault) -> Stop {
+        Stop(Box::new(self.shape_error(fault)))
     }
 
     #[cold]
-    fn stop_at_value(&mut self, source: CastError) -> Stop {
-        self.fault = Some(Error::Value {
+    fn stop_at_value(&self, source: CastError) -> Stop {
+        Stop(Box::new(Error::Value {
             name: self.port.name.clone(),
-            path: IndexPath(self.at.clone()),
+            path: self.place(),
             source: Box::new(source),
-        });
-        Stop
+        }))
     }
 
     fn shape_error(&self, fault: ShapeFault) -> Error {
         Error::Shape {
             port: Box::new(self.port.clone()),
-            path: IndexPath(self.at.clone()),
+            path: self.place(),
             fault,
         }
     }

@@ -129,16 +129,32 @@ fn shortest_f32(value: f32) -> f64 {
     if is_small_whole(value.into()) {
         return value.into();
     }
-    format!("{value:e}").parse().unwrap_or(value.into())
+    let mut text = [0u8; 32];
+    let mut rest = &mut text[..];
+    serde_json::to_writer(&mut rest, &value).expect("a float has fewer than 32 characters");
+    let written = 32 - rest.len();
+    let text = std::str::from_utf8(&text[..written]).expect("a number is ASCII");
+    text.parse().expect("a JSON number is a Rust float")
 }
 
 /// Finds the shortest decimal that a 16-bit float comes back from; five digits are enough for any.
 fn shortest_half(value: f64, is_same: impl Fn(f64) -> bool) -> f64 {
+    /// Powers of ten are exact in float64 up to here, so that a quotient or product is the float64 next to the decimal.
+    const EXACT_POWER: i32 = 22;
     if is_small_whole(value) {
         return value;
     }
-    (0..5)
-        .filter_map(|digits| format!("{value:.digits$e}").parse().ok())
+    let exponent = value.abs().log10().floor() as i32;
+    (0..6)
+        .map(|digits| {
+            let shift = digits - exponent;
+            let power = 10f64.powi(shift.abs());
+            match shift {
+                0..=EXACT_POWER => (value * power).round() / power,
+                _ if shift.abs() <= EXACT_POWER => (value / power).round() * power,
+                _ => format!("{value:.*e}", digits as usize).parse().unwrap_or(value),
+            }
+        })
         .find(|&decimal| is_same(decimal))
         .unwrap_or(value)
 }

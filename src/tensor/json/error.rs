@@ -1,22 +1,23 @@
 use std::fmt;
 
+use super::scan::SyntaxError;
 use crate::tensor::cast::At;
 use crate::tensor::{CastError, DType, IndexPath, MAX_RANK, NameError, Port, TensorError, TensorName};
 
 /// Says why JSON is not the tensor, or not the map of tensors, that was wanted.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The text is not JSON, or has a number that no float holds.
+    /// The text is not JSON.
     #[error("cannot read the JSON of {}", Place(name, path))]
     Syntax {
         name: TensorName,
         path: IndexPath,
         #[source]
-        source: serde_json::Error,
+        source: SyntaxError,
     },
     /// The text of a map is not JSON.
     #[error("cannot read the JSON of the map of inputs")]
-    MapSyntax(#[source] serde_json::Error),
+    MapSyntax(#[source] SyntaxError),
     /// A value is not one that the port's type holds.
     #[error("{} is not as declared", Place(name, path))]
     Value {

@@ -8,11 +8,13 @@ mod build;
 mod decode;
 mod encode;
 mod error;
-mod map;
+mod scan;
 #[cfg(test)]
 mod tests;
+mod text;
 
-pub use decode::{decode, decode_text};
+pub use decode::{decode, decode_map_value};
 pub use encode::{Nested, encode, write};
 pub use error::{Error, Found, ShapeFault};
-pub use map::{decode_map, decode_map_value};
+pub use scan::{Expected, SyntaxError};
+pub use text::{decode_map, decode_text};

@@ -1,0 +1,135 @@
+use super::build::{Builder, Stop};
+use super::error::{Error, Found};
+use super::scan::{Expected, Scanner, SyntaxError, Token};
+use crate::tensor::cast::Cast;
+use crate::tensor::names::{all, claim};
+use crate::tensor::{IndexPath, Port, Tensor, for_dtype};
+
+/// Reads a tensor from JSON text, straight into its elements.
+///
+/// Shape: as [`decode`](super::decode) says.
+/// Errors: as [`decode`](super::decode), and where the text is not JSON or has more after the value.
+pub fn decode_text(text: &[u8], port: &Port) -> Result<Tensor, Error> {
+    let outside = |source| Error::Syntax {
+        name: port.name.clone(),
+        path: IndexPath::default(),
+        source,
+    };
+    let mut scanner = Scanner::new(text).map_err(outside)?;
+    let tensor = read(&mut scanner, port)?;
+    scanner.end().map_err(outside)?;
+    Ok(tensor)
+}
+
+/// Reads the text of a whole map of inputs, `{"NAME": value, …}`, straight into tensors.
+///
+/// Shape: one tensor a port, in the order of `ports`, whatever the order of the text.
+/// Errors: a name that is unknown, given twice or missing; and for each value as [`decode_text`].
+pub fn decode_map(text: &[u8], ports: &[Port]) -> Result<Vec<Tensor>, Error> {
+    let mut scanner = Scanner::new(text).map_err(Error::MapSyntax)?;
+    match scanner.value().map_err(Error::MapSyntax)? {
+        Token::Map => {}
+        other => return Err(Error::NotAMap(found(&other))),
+    }
+    let mut tensors = vec![None; ports.len()];
+    if !scanner.has(b'}') {
+        loop {
+            let name = scanner.name().map_err(Error::MapSyntax)?;
+            let at = claim(ports, &tensors, &name)?;
+            tensors[at] = Some(read(&mut scanner, &ports[at])?);
+            if !scanner.has(b',') {
+                scanner
+                    .take(b'}', Expected::CommaOrEndOfMap)
+                    .map_err(Error::MapSyntax)?;
+                break;
+            }
+        }
+    }
+    scanner.end().map_err(Error::MapSyntax)?;
+    Ok(all(ports, tensors)?)
+}
+
+fn read(scanner: &mut Scanner, port: &Port) -> Result<Tensor, Error> {
+    for_dtype!(port.dtype, T => {
+        let mut builder = Builder::<T>::new(port, scanner.most_elements());
+        match fill(scanner, &mut builder) {
+            Ok(()) => builder.finish(),
+            Err(Fault::Text(source)) => {
+                Err(Error::Syntax { name: port.name.clone(), path: builder.place(), source })
+            }
+            Err(Fault::Value(Stop(error))) => Err(*error),
+        }
+    }, else Err(Error::NotHeld { name: port.name.clone(), dtype: port.dtype }))
+}
+
+/// Says why [`fill`] stopped.
+enum Fault {
+    Text(SyntaxError),
+    Value(Stop),
+}
+
+impl From<SyntaxError> for Fault {
+    fn from(error: SyntaxError) -> Self {
+        Fault::Text(error)
+    }
+}
+
+impl From<Stop> for Fault {
+    fn from(stop: Stop) -> Self {
+        Fault::Value(stop)
+    }
+}
+
+/// Reads one value with all that is nested in it.
+fn fill<T: Cast>(scanner: &mut Scanner, builder: &mut Builder<T>) -> Result<(), Fault> {
+    loop {
+        let token = scanner.value()?;
+        let found = found(&token);
+        let element = match token {
+            Token::List => {
+                builder.open()?;
+                if !scanner.has(b']') {
+                    continue;
+                }
+                builder.close()?;
+                if leave(scanner, builder)? {
+                    continue;
+                }
+                return Ok(());
+            }
+            Token::Null | Token::Map => return Err(builder.refuse(found).into()),
+            Token::Bool(value) => T::from_bool(value),
+            Token::Whole(value) => T::from_integer(value),
+            Token::Decimal(text) => T::from_decimal(text),
+            Token::String(text) => T::from_text(&text),
+        };
+        builder.push(found, element)?;
+        if !leave(scanner, builder)? {
+            return Ok(());
+        }
+    }
+}
+
+/// Goes on after a value: tells whether another follows, having left the lists that end.
+#[inline]
+fn leave<T: Cast>(scanner: &mut Scanner, builder: &mut Builder<T>) -> Result<bool, Fault> {
+    while builder.is_open() {
+        if scanner.has(b',') {
+            return Ok(true);
+        }
+        scanner.take(b']', Expected::CommaOrEndOfList)?;
+        builder.close()?;
+    }
+    Ok(false)
+}
+
+fn found(token: &Token) -> Found {
+    match token {
+        Token::Null => Found::Null,
+        Token::Bool(_) => Found::Bool,
+        Token::Whole(_) | Token::Decimal(_) => Found::Number,
+        Token::String(_) => Found::String,
+        Token::List => Found::List,
+        Token::Map => Found::Object,
+    }
+}

@@ -126,7 +126,9 @@ impl<'p, T: Cast> Builder<'p, T> {
                 None => return Err(self.shape_error(ShapeFault::Open { axis })),
             }
         }
-        let elements = std::mem::take(&mut self.elements);
+        let mut elements = std::mem::take(&mut self.elements);
+        // The room was made for what the port declares, which for an empty list is too much.
+        elements.shrink_to_fit();
         Tensor::from_vec(shape, elements).map_err(|source| Error::Tensor {
             name: self.port.name.clone(),
             source,

@@ -75,9 +75,9 @@ impl<'t> Scanner<'t> {
         }
     }
 
-    /// Gives how many elements the text can have: each takes a character and a comma.
+    /// Gives how many elements the rest of the text can have: each takes a character and a comma.
     pub(super) fn most_elements(&self) -> usize {
-        self.text.len().div_ceil(2)
+        (self.text.len() - self.at).div_ceil(2)
     }
 
     /// Reads the next value, or the opening of a list or map.

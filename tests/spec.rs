@@ -452,3 +452,73 @@ fn examples_of_the_commands_and_the_manifest_are_true() {
         2
     );
 }
+
+#[test]
+fn the_store_writes_what_its_schema_says_and_reads_the_example() {
+    use gpux::oci::{Descriptor, Manifest, MediaType, Reference};
+    use gpux::store::Store;
+    let schema: Value = serde_json::from_str(include_str!("../registry-spec/store.schema.json")).unwrap();
+    let schema = jsonschema::draft202012::new(&schema).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("home");
+    let store = Store::open(&home).unwrap();
+    let lease = store.lease(&[]).unwrap();
+    let config = store
+        .ingest_bytes(&lease, b"{}")
+        .unwrap()
+        .descriptor(MediaType::MODEL_CONFIG);
+    let manifest = Manifest::new(MediaType::MODEL_ARTIFACT, config, Vec::new()).to_bytes();
+    let manifest = store
+        .ingest_bytes(&lease, &manifest)
+        .unwrap()
+        .descriptor(MediaType::OCI_MANIFEST);
+    let pin = format!("ghcr.io/a/b@{}", manifest.digest);
+    for name in ["x", "ghcr.io/a/b:1.0", "a__b:1", "[::1]:5000/x:_v", &pin] {
+        for at in [jiff::Timestamp::MIN, jiff::Timestamp::UNIX_EPOCH, jiff::Timestamp::MAX] {
+            store.tag(&name.parse().unwrap(), &manifest, at).unwrap();
+            let written = std::fs::read(store.path().join("index.json")).unwrap();
+            let value: Value = serde_json::from_slice(&written).unwrap();
+            let errors: Vec<String> = schema.iter_errors(&value).map(|error| error.to_string()).collect();
+            assert!(errors.is_empty(), "{errors:#?}\n{value:#}");
+        }
+    }
+
+    let blocks = blocks(include_str!("../registry-spec/store.md"));
+    let [(info, example)] = &blocks[..] else {
+        panic!("one example is expected");
+    };
+    assert_eq!(info, "json index");
+    let value: Value = serde_json::from_str(example).unwrap();
+    assert!(schema.is_valid(&value));
+    std::fs::write(store.path().join("index.json"), example).unwrap();
+    let digest = Descriptor::of(MediaType::OCI_EMPTY, b"{}").digest;
+    let labels: Vec<String> = store.list().unwrap().iter().map(|entry| entry.label()).collect();
+    let pin = format!("ghcr.io/team/digits@{digest}");
+    let named = [
+        "ghcr.io/team/digits:1.0.0",
+        "[::1]:5000/digits:1.0.0",
+        &pin,
+        &digest.to_string(),
+    ];
+    assert_eq!(labels, named);
+    for name in &named[..3] {
+        let reference: Reference = name.parse().unwrap();
+        assert_eq!(store.resolve(&reference).unwrap().descriptor.digest, digest);
+    }
+
+    for (pointer, wrong) in [
+        ("/manifests/0/annotations/org.opencontainers.image.ref.name", "a__b:1"),
+        ("/manifests/0/annotations/org.opencontainers.image.ref.name", "no-tag"),
+        ("/manifests/0/annotations/io.gpux.tagged-at", "yesterday"),
+        ("/manifests/1/annotations/io.gpux.reference", &pin),
+        (
+            "/manifests/2/annotations/io.gpux.reference",
+            "ghcr.io/team/digits:1.0.0",
+        ),
+        ("/manifests/3/digest", "sha256:../../x"),
+    ] {
+        let mut value = value.clone();
+        *value.pointer_mut(pointer).unwrap() = wrong.into();
+        assert!(!schema.is_valid(&value), "the schema accepts {pointer} = {wrong}");
+    }
+}

@@ -71,7 +71,7 @@ fn name_entry(mut descriptor: Descriptor, reference: &Reference, at: Timestamp) 
             .insert(REF_NAME.into(), descriptor.digest.to_string());
         descriptor.annotations.insert(REFERENCE.into(), text);
     }
-    let at = at.round(jiff::Unit::Second).unwrap_or(at);
+    let at = Timestamp::from_second(at.as_second()).unwrap_or(at);
     descriptor.annotations.insert(TAGGED_AT.into(), at.to_string());
     descriptor
 }

@@ -1,4 +1,4 @@
-//! Writes YAML that every reader takes for the same: block mappings, quotes wherever a text could be taken for another
+//! Writes YAML that readers of YAML 1.1 and 1.2 take for the same: block mappings, quotes wherever a text could be taken for another
 //! kind of value, one line a value.
 
 use std::fmt::Write;
@@ -100,10 +100,9 @@ fn float(value: f64) -> String {
     format!("{digits}{point}e{sign}{exponent}")
 }
 
-/// Words that some reader of YAML takes for something else than text.
-const RESERVED: &[&str] = &[
-    "y", "yes", "n", "no", "on", "off", "true", "false", "null", "nan", "inf",
-];
+/// Words that readers of YAML take for something else than text. `y` and `n`, which YAML 1.1 lists as well, are text to
+/// those in use, and `N` is what most dimensions are called.
+const RESERVED: &[&str] = &["yes", "no", "on", "off", "true", "false", "null", "nan", "inf"];
 
 /// Writes text: bare where no reader can take it for anything else, else in double quotes.
 pub(super) fn scalar(text: &str) -> String {

@@ -295,8 +295,8 @@ fn the_resolved_text_is_canonical() {
     assert_eq!(
         resolved,
         "apiVersion: gpux/v1\nname: resnet\nlicenses:\n  - Apache-2.0\nmodel:\n  source: resnet.onnx\n\
-         inputs:\n  - name: image\n    type: float32\n    shape: [\"N\", 3, 8, 8]\n\
-         outputs:\n  - name: \"y\"\n    type: int64\n    shape: []\n\
+         inputs:\n  - name: image\n    type: float32\n    shape: [N, 3, 8, 8]\n\
+         outputs:\n  - name: y\n    type: int64\n    shape: []\n\
          runtime:\n  provider:\n    - cuda\n  timeout: 30s\n  memory: 2GiB\n\
          metadata:\n  a:\n    - 1\n    - {b: \"no\"}\n  c:\n    d: 1.0e+300\n"
     );

@@ -23,6 +23,40 @@ pub struct Env {
     pub python_environments: Vec<PathBuf>,
     /// The folder of the running executable.
     pub executable_dir: Option<PathBuf>,
+    /// What concerns registries.
+    pub registry: RegistryEnv,
+}
+
+/// Is what the environment says about registries and the way to them.
+#[derive(Clone, Default)]
+pub struct RegistryEnv {
+    /// `GPUX_REGISTRY`: the registry that the next two are for.
+    pub registry: Option<String>,
+    /// `GPUX_REGISTRY_USERNAME`.
+    pub username: Option<String>,
+    /// `GPUX_REGISTRY_PASSWORD`.
+    pub password: Option<String>,
+    /// Docker's `config.json`, below `DOCKER_CONFIG` or the home folder.
+    pub docker_config: Option<PathBuf>,
+    /// Podman's `auth.json`: `REGISTRY_AUTH_FILE`, or the two places it looks in.
+    pub podman_auth: Vec<PathBuf>,
+    /// `http_proxy`, in lower case alone: a web server sets the other from a request's header.
+    pub http_proxy: Option<String>,
+    /// `HTTPS_PROXY`, in either case; else `ALL_PROXY`.
+    pub https_proxy: Option<String>,
+    /// `NO_PROXY`, in either case.
+    pub no_proxy: Option<String>,
+}
+
+impl std::fmt::Debug for RegistryEnv {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Passwords stand here, and in the addresses of proxies.
+        f.debug_struct("RegistryEnv")
+            .field("registry", &self.registry)
+            .field("docker_config", &self.docker_config)
+            .field("podman_auth", &self.podman_auth)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Env {
@@ -41,6 +75,7 @@ impl Env {
             executable_dir: std::env::current_exe()
                 .ok()
                 .and_then(|path| path.parent().map(PathBuf::from)),
+            registry: registry(),
         }
     }
 }
@@ -66,6 +101,40 @@ pub fn now() -> Timestamp {
 /// Reads a variable; an empty one counts as absent.
 fn set(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+fn text(names: &[&str]) -> Option<String> {
+    names.iter().find_map(|name| set(name)?.into_string().ok())
+}
+
+fn registry() -> RegistryEnv {
+    let user = set(if cfg!(windows) { "USERPROFILE" } else { "HOME" }).map(PathBuf::from);
+    let docker = set("DOCKER_CONFIG")
+        .map(PathBuf::from)
+        .or_else(|| user.as_ref().map(|user| user.join(".docker")));
+    let podman_auth = match set("REGISTRY_AUTH_FILE") {
+        Some(file) => vec![PathBuf::from(file)],
+        None => [
+            set("XDG_RUNTIME_DIR").map(PathBuf::from),
+            set("XDG_CONFIG_HOME")
+                .map(PathBuf::from)
+                .or_else(|| user.map(|user| user.join(".config"))),
+        ]
+        .into_iter()
+        .flatten()
+        .map(|folder| folder.join("containers/auth.json"))
+        .collect(),
+    };
+    RegistryEnv {
+        registry: text(&["GPUX_REGISTRY"]),
+        username: text(&["GPUX_REGISTRY_USERNAME"]),
+        password: text(&["GPUX_REGISTRY_PASSWORD"]),
+        docker_config: docker.map(|docker| docker.join("config.json")),
+        podman_auth,
+        http_proxy: text(&["http_proxy", "all_proxy", "ALL_PROXY"]),
+        https_proxy: text(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]),
+        no_proxy: text(&["no_proxy", "NO_PROXY"]),
+    }
 }
 
 fn home() -> Option<PathBuf> {

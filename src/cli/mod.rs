@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    Code, Context, Failure, bench, build, completion, images, init, inspect, prune, rm, run, store, tag, unpack,
+    Code, Context, Failure, bench, build, completion, images, init, inspect, login, logout, prune, pull, push, rm, run,
+    store, tag, tags, unpack,
 };
 use crate::env::Env;
 use crate::term::{Term, Voice};
@@ -53,6 +54,11 @@ enum Verb {
     Rm(rm::Args),
     Prune(prune::Args),
     Unpack(unpack::Args),
+    Push(push::Args),
+    Pull(pull::Args),
+    Tags(tags::Args),
+    Login(login::Args),
+    Logout(logout::Args),
     Store(store::Args),
     Completion(completion::Args),
 }
@@ -91,6 +97,11 @@ fn dispatch(verb: Verb, context: &Context) -> Result<(), Failure> {
         Verb::Rm(args) => rm::run(args, context),
         Verb::Prune(args) => prune::run(args, context),
         Verb::Unpack(args) => unpack::run(args, context),
+        Verb::Push(args) => push::run(args, context),
+        Verb::Pull(args) => pull::run(args, context),
+        Verb::Tags(args) => tags::run(args, context),
+        Verb::Login(args) => login::run(args, context),
+        Verb::Logout(args) => logout::run(args, context),
         Verb::Store(args) => store::run(args, context),
         Verb::Completion(args) => completion::run(args, Cli::command(), context),
     }

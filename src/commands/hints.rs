@@ -3,8 +3,10 @@ use std::error::Error;
 use crate::bundle;
 use crate::fs;
 use crate::oci;
+use crate::registry;
 use crate::runtime;
 use crate::store;
+use crate::transfer;
 
 use super::Code;
 use super::failure::chain;
@@ -42,6 +44,12 @@ fn advise_one(error: &(dyn Error + 'static)) -> Advice {
     }
     if let Some(error) = error.downcast_ref::<runtime::Error>() {
         return of_runtime(error);
+    }
+    if let Some(error) = error.downcast_ref::<transfer::Error>() {
+        return of_transfer(error);
+    }
+    if let Some(error) = error.downcast_ref::<registry::Error>() {
+        return of_registry(error);
     }
     if let Some(error) = error.downcast_ref::<store::Error>() {
         return of_store(error);
@@ -140,6 +148,64 @@ fn of_store(error: &store::Error) -> Advice {
         }
         store::Error::Busy { .. } => (None, &["wait for the other command, or end it"]),
         _ => NONE,
+    }
+}
+
+fn of_transfer(error: &transfer::Error) -> Advice {
+    use transfer::Error::{
+        Corrupt, File, Local, NotAnArtifact, Overtaken, Registry, Restless, Store, TooLargeForRegistry,
+    };
+    match error {
+        // These print as their source does, and are not links of the chain of their own.
+        Registry(error) => of_registry(error),
+        Store(error) => of_store(error),
+        File(error) => of_file(error),
+        Local { .. } => (
+            Some(Code::Usage),
+            &["a registry is the first part of the name, with a dot or a port, such as ghcr.io/USER/NAME"],
+        ),
+        NotAnArtifact { .. } => (
+            None,
+            &["gpux pulls ONNX models packed as ModelPack artifacts, ModelKits or files with titles"],
+        ),
+        Corrupt { .. } | Restless { .. } => (
+            Some(Code::Network),
+            &["the registry, or something between it and here, changes what it sends; nothing of it was stored"],
+        ),
+        Overtaken { .. } => (
+            Some(Code::Network),
+            &["push again if this artifact is the one that should be there"],
+        ),
+        TooLargeForRegistry { .. } => (None, &["`gpux build` without --no-shard makes smaller layers"]),
+        _ => NONE,
+    }
+}
+
+fn of_registry(error: &registry::Error) -> Advice {
+    use registry::ErrorKind;
+    match error {
+        registry::Error::Unauthorized { anonymous: true, .. } => (
+            Some(Code::Authentication),
+            &["`gpux login HOST --username NAME --password-stdin` keeps credentials for a registry"],
+        ),
+        registry::Error::Status { status: 405, .. } => (
+            Some(Code::Network),
+            &["the registry does not offer this; some do in their web pages"],
+        ),
+        registry::Error::NotFound { .. } => (
+            Some(Code::NotFound),
+            &["`gpux tags HOST/NAME` lists what a registry has; a private name is often hidden until `gpux login`"],
+        ),
+        registry::Error::File(error) => of_file(error),
+        other => match other.kind() {
+            ErrorKind::NotFound => (Some(Code::NotFound), &[]),
+            ErrorKind::Authentication => (
+                Some(Code::Authentication),
+                &["log in again with `gpux login`, and see that the account may read or write there"],
+            ),
+            ErrorKind::Registry => (Some(Code::Network), &[]),
+            ErrorKind::Local => NONE,
+        },
     }
 }
 

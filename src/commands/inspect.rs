@@ -1,11 +1,15 @@
 use serde_json::json;
 
+use crate::bundle;
+use crate::oci::{Descriptor, Document, Reference};
 use crate::onnx::Summary;
 use crate::tensor::{Dim, Port, Signature};
 use crate::term::{Align, Table, bytes, count};
+use crate::transfer;
 
+use super::remote::RemoteArgs;
 use super::subject::{LayerFacts, Subject};
-use super::{Context, Failure};
+use super::{Context, Failure, OrFail};
 
 /// Show a model's signature, operators, parameters and layers
 #[derive(Debug, clap::Args)]
@@ -13,10 +17,18 @@ pub struct Args {
     /// What to look at: NAME[:TAG], a folder with a GPUXfile, or MODEL.onnx
     #[arg(value_name = "REF|DIR|MODEL.onnx")]
     operand: String,
+    /// Look at a registry, without pulling the layers
+    #[arg(long)]
+    remote: bool,
+    #[command(flatten)]
+    registry: RemoteArgs,
 }
 
 /// Prints what is known without running the model.
 pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
+    if args.remote {
+        return inspect_remote(&args, context);
+    }
     let subject = Subject::open(&args.operand, context)?;
     let digest = subject.digest(context)?.to_string();
     let layers = subject.layers()?;
@@ -82,6 +94,47 @@ fn ports(head: &str, ports: &[Port]) -> Table {
         table.row([port.name.to_string(), port.dtype.to_string(), port.shape.to_string()]);
     }
     table
+}
+
+/// Prints what the manifest at a registry says; the model itself stays there.
+fn inspect_remote(args: &Args, context: &Context) -> Result<(), Failure> {
+    let reference: Reference = args
+        .operand
+        .parse()
+        .or_fail(|| format!("cannot read `{}` as a reference", args.operand))?;
+    let remote = args.registry.remote(&reference, context)?;
+    let found = transfer::inspect(&reference, &remote).or_fail(|| format!("cannot inspect `{reference}`"))?;
+    let digest = found.descriptor.digest.to_string();
+    let layers: Vec<&Descriptor> = match &found.document {
+        Document::Manifest(manifest) => manifest.layers.iter().collect(),
+        Document::Index(index) => index.manifests.iter().collect(),
+    };
+    let path = |layer: &Descriptor| bundle::layer_path(layer).unwrap_or_default().escape_debug().to_string();
+    if context.term.json() {
+        let layers: Vec<_> = layers
+            .iter()
+            .map(|layer| {
+                json!({"path": path(layer), "media_type": layer.media_type.as_str(),
+                    "digest": layer.digest.to_string(), "size_bytes": layer.size_bytes})
+            })
+            .collect();
+        context.term.data(json!({
+            "reference": args.operand,
+            "digest": digest,
+            "media_type": found.descriptor.media_type.as_str(),
+            "layers": layers,
+        }))?;
+        return Ok(());
+    }
+    context
+        .term
+        .data(format_args!("model   {reference}\ndigest  {digest}\n"))?;
+    let mut table = Table::new(&[("LAYER", Align::Left), ("SIZE", Align::Right), ("DIGEST", Align::Left)]);
+    for layer in layers {
+        table.row([path(layer), bytes(layer.size_bytes), layer.digest.short()]);
+    }
+    context.term.data(table)?;
+    Ok(())
 }
 
 fn document(

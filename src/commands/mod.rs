@@ -6,11 +6,16 @@ pub mod completion;
 pub mod images;
 pub mod init;
 pub mod inspect;
+pub mod login;
+pub mod logout;
 pub mod prune;
+pub mod pull;
+pub mod push;
 pub mod rm;
 pub mod run;
 pub mod store;
 pub mod tag;
+pub mod tags;
 pub mod unpack;
 
 mod answer;
@@ -21,9 +26,11 @@ mod html;
 mod inputs;
 mod latency;
 mod limit;
+mod moving;
 mod opened;
 mod operand;
 mod outputs;
+mod remote;
 mod subject;
 mod synthetic;
 

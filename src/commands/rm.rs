@@ -3,7 +3,9 @@ use serde_json::json;
 use crate::oci::Reference;
 use crate::store::GcOptions;
 use crate::term::bytes;
+use crate::transfer;
 
+use super::remote::RemoteArgs;
 use super::{Context, Failure, OrFail};
 
 /// Remove artifacts from the local store
@@ -15,10 +17,18 @@ pub struct Args {
     /// Keep the blobs that nothing names any more; `gpux prune` removes them
     #[arg(long)]
     keep_blobs: bool,
+    /// Remove them from their registries, not from here
+    #[arg(long, conflicts_with = "keep_blobs")]
+    remote: bool,
+    #[command(flatten)]
+    registry: RemoteArgs,
 }
 
 /// Removes the tags, and the blobs that nothing else names.
 pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
+    if args.remote {
+        return remove_remote(&args, context);
+    }
     let store = context.store()?;
     let what = |reference: &Reference| format!("cannot remove `{reference}`");
     // A name that is not there stops the removal of the others.
@@ -49,5 +59,22 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
         context.term.tell(format_args!("removed {}", entry.label()));
     }
     context.term.tell(format_args!("freed {}", bytes(freed)));
+    Ok(())
+}
+
+/// Deletes at the registries; every tag of the same name and content goes with it.
+fn remove_remote(args: &Args, context: &Context) -> Result<(), Failure> {
+    let mut removed = Vec::new();
+    for reference in &args.references {
+        let remote = args.registry.remote(reference, context)?;
+        let digest = transfer::delete(reference, &remote).or_fail(|| format!("cannot remove `{reference}`"))?;
+        context
+            .term
+            .tell(format_args!("removed {digest} from {}", reference.name()));
+        removed.push(json!({"reference": reference.to_string(), "digest": digest.to_string()}));
+    }
+    if context.term.json() {
+        context.term.data(json!({"removed": removed, "freed_bytes": 0}))?;
+    }
     Ok(())
 }

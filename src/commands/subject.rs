@@ -9,7 +9,7 @@ use crate::store::Lease;
 use crate::tensor::Signature;
 
 use super::operand::Operand;
-use super::{Context, Failure, OrFail};
+use super::{Context, Failure, OrFail, remote};
 
 /// Is a model that a verb works on, wherever it came from, with its files ready to load.
 #[derive(Debug)]
@@ -56,7 +56,7 @@ impl Subject {
             Operand::Artifact(reference) => {
                 let store = context.store()?;
                 let what = || format!("cannot open `{reference}`");
-                let (entry, lease) = store.checkout(&reference).or_fail(what)?;
+                let (entry, lease) = remote::checkout(&store, &reference, context)?;
                 let bundle = Bundle::open(&store, &entry.descriptor).or_fail(what)?;
                 let (files, model) = bundle.graph(&store).or_fail(what)?;
                 let signature = model.signature().or_fail(what)?;

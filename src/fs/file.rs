@@ -44,6 +44,15 @@ impl File {
         )
     }
 
+    /// Makes a file that does not exist yet and that its owner alone can read.
+    pub fn create_new_private(path: &Path) -> Result<File, Error> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        File::with(&options, "create", path)
+    }
+
     /// Opens a file for reading and writing, and makes it if it does not exist.
     pub fn open_or_create(path: &Path) -> Result<File, Error> {
         let mut options = OpenOptions::new();

@@ -174,9 +174,18 @@ pub fn remove(path: &Path) -> Result<(), Error> {
 ///
 /// The new content is first written beside the file under a name that [`is_temporary`] recognises.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    replace_as(path, bytes, &File::create_new)
+}
+
+/// Replaces a file's content as [`replace`] does, and lets nobody but its owner read it.
+pub fn replace_private(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    replace_as(path, bytes, &File::create_new_private)
+}
+
+fn replace_as(path: &Path, bytes: &[u8], create: &dyn Fn(&Path) -> Result<File, Error>) -> Result<(), Error> {
     let folder = path.parent().unwrap_or(Path::new(""));
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let (temporary, mut file) = unused(folder, &|n| format!(".{name}.{}-{n}.tmp", std::process::id()))?;
+    let (temporary, mut file) = unused_as(folder, &|n| format!(".{name}.{}-{n}.tmp", std::process::id()), create)?;
     let written = file.write_all(bytes).and_then(|()| file.sync());
     drop(file);
     let replaced = written.and_then(|()| rename(&temporary, path));
@@ -195,10 +204,18 @@ pub fn is_temporary(name: &str) -> bool {
 
 /// Makes a new file under the first of `name(0)`, `name(1)`, … that is free.
 pub fn unused(folder: &Path, name: &dyn Fn(u64) -> String) -> Result<(PathBuf, File), Error> {
+    unused_as(folder, name, &File::create_new)
+}
+
+fn unused_as(
+    folder: &Path,
+    name: &dyn Fn(u64) -> String,
+    create: &dyn Fn(&Path) -> Result<File, Error>,
+) -> Result<(PathBuf, File), Error> {
     let mut n = 0;
     loop {
         let path = folder.join(name(n));
-        match File::create_new(&path) {
+        match create(&path) {
             Err(error) if error.source.kind() == io::ErrorKind::AlreadyExists => n += 1,
             made => return made.map(|file| (path, file)),
         }

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{Arc, atomic::AtomicU64, atomic::Ordering},
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -50,6 +50,8 @@ pub struct Options {
     pub connect_timeout: Duration,
     /// A transfer is given up when it brings next to nothing for so long.
     pub stall_timeout: Duration,
+    /// Reads the clock, against which a `Retry-After` that is a date is held; without it, such dates do not count.
+    pub clock: Option<fn() -> jiff::Timestamp>,
     /// Who we say we are.
     pub user_agent: String,
 }
@@ -65,6 +67,7 @@ impl Default for Options {
             retries: Retries::default(),
             connect_timeout: Duration::from_secs(15),
             stall_timeout: Duration::from_secs(30),
+            clock: None,
             user_agent: concat!("gpux/", env!("CARGO_PKG_VERSION")).to_owned(),
         }
     }
@@ -208,14 +211,19 @@ impl Client {
         loop {
             let result = self.send_authorized(call).await;
             let asked = match &result {
-                Ok(response) if is_transient_status(response.status().as_u16()) => {
-                    header_text(response, RETRY_AFTER).and_then(|text| retry_after(text, SystemTime::now()))
-                }
+                Ok(response) if is_transient_status(response.status().as_u16()) => self.asked_wait(response),
                 Ok(_) => return result,
                 Err(error) if error.is_transient() => None,
                 Err(_) => return result,
             };
-            if attempt >= call.attempts {
+            // Nobody listens there, or no name leads there: that seldom changes within seconds.
+            let unreachable = matches!(&result, Err(Error::Transport { source, .. }) if source.is_connect());
+            let attempts = if unreachable {
+                call.attempts.min(3)
+            } else {
+                call.attempts
+            };
+            if attempt >= attempts {
                 return match result {
                     Ok(response) => Err(self.status_error(call.act, response).await),
                     Err(error) => Err(error),
@@ -224,6 +232,12 @@ impl Client {
             time::sleep(self.inner.options.retries.wait(attempt, asked)).await;
             attempt += 1;
         }
+    }
+
+    /// How long the registry asks to be left alone.
+    fn asked_wait(&self, response: &reqwest::Response) -> Option<Duration> {
+        let now = self.inner.options.clock.map(|clock| clock());
+        retry_after(header_text(response, RETRY_AFTER)?, now)
     }
 
     /// One try: the request itself, and again with a new token while the registry asks for one.
@@ -381,9 +395,7 @@ impl Client {
             if !transient || attempt >= call.attempts {
                 return result;
             }
-            let asked = result.ok().and_then(|response| {
-                header_text(&response, RETRY_AFTER).and_then(|text| retry_after(text, SystemTime::now()))
-            });
+            let asked = result.ok().and_then(|response| self.asked_wait(&response));
             time::sleep(self.inner.options.retries.wait(attempt, asked)).await;
             attempt += 1;
         }

@@ -8,6 +8,7 @@
 mod auth;
 mod blob;
 mod client;
+mod credentials;
 mod endpoint;
 mod error;
 mod manifest;
@@ -17,6 +18,7 @@ mod retry;
 pub use auth::Credential;
 pub use blob::{BlobAnswer, BlobBody, BlobRequest, BodySource, Upload, UploadStart};
 pub use client::{Client, Options, Proxies};
+pub use credentials::{CredentialSources, erase_credential, find_credential, store_credential};
 pub use error::{Error, ErrorKind};
 pub use manifest::{ManifestName, RawManifest};
 pub use profile::{Profile, Upload as UploadStyle};

@@ -1,6 +1,6 @@
 //! How long to wait before the next try.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// Bounds on trying again.
 #[derive(Clone, Debug)]
@@ -39,15 +39,15 @@ impl Retries {
     }
 }
 
-/// Reads `Retry-After`: seconds, or an HTTP date; a date in the past is no wait, and what cannot be read is nothing.
-pub fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
+/// Reads `Retry-After`: seconds, or an HTTP date; a date in the past is no wait, and what cannot be read is nothing. Dates
+/// need a clock.
+pub(super) fn retry_after(value: &str, now: Option<jiff::Timestamp>) -> Option<Duration> {
     let value = value.trim();
     if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
         return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
     }
     let date = jiff::fmt::rfc2822::parse(value).ok()?.timestamp();
-    let now = jiff::Timestamp::try_from(now).ok()?;
-    Some(Duration::try_from(date.duration_since(now)).unwrap_or(Duration::ZERO))
+    Some(Duration::try_from(date.duration_since(now?)).unwrap_or(Duration::ZERO))
 }
 
 #[cfg(test)]
@@ -56,7 +56,7 @@ mod tests {
 
     #[test]
     fn retry_after_is_seconds_or_a_date() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        let now = jiff::Timestamp::from_second(784_111_777).ok();
         assert_eq!(retry_after("1", now), Some(Duration::from_secs(1)));
         assert_eq!(
             retry_after("99999999999999999999999", now),

@@ -1,5 +1,6 @@
 //! What a person or a pipe gets to see: data on stdout, words on stderr.
 
+mod bars;
 mod progress;
 mod table;
 mod units;
@@ -9,6 +10,7 @@ use std::io::{self, IsTerminal, Write};
 
 use anstyle::{AnsiColor, Style};
 
+pub use bars::{Bar, Bars};
 pub use progress::Progress;
 pub use table::{Align, Table, bar};
 pub use units::{bytes, count, duration};

@@ -11,6 +11,7 @@ mod progress;
 mod pull;
 mod push;
 mod ramp;
+mod remote;
 mod upload;
 
 pub use error::Error;
@@ -18,6 +19,7 @@ pub use kind::{Kind, kind_of};
 pub use progress::{Event, Progress, Silent, Skip};
 pub use pull::{Remote, RemoteArtifact, Report, inspect, pull};
 pub use push::push;
+pub use remote::{check_credential, delete, referrers, tags};
 
 /// Starts the threads of the network. They wait more than they work.
 fn runtime() -> Result<tokio::runtime::Runtime, Error> {

@@ -6,6 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiff::Timestamp;
+
 use super::{
     error::Error,
     fetch::{Fetch, Fetched, blocking},
@@ -51,7 +53,7 @@ pub struct Report {
     pub took: Duration,
 }
 
-/// Brings an artifact into the store and tags it. A digest in the reference decides over the tag beside it.
+/// Brings an artifact into the store and tags it, as of the time `at`. A digest in the reference decides over the tag beside it.
 ///
 /// Errors: [`Error::Local`]; [`Error::NotAnArtifact`] for a container image and the like, before anything large comes;
 /// [`Error::Corrupt`]; those of registry and store. What came is kept, and the next pull goes on there.
@@ -60,6 +62,7 @@ pub fn pull(
     reference: &Reference,
     remote: &Remote,
     progress: Arc<dyn Progress>,
+    at: Timestamp,
 ) -> Result<Report, Error> {
     let client = remote.client(reference)?;
     let runtime = super::runtime()?;
@@ -70,6 +73,7 @@ pub fn pull(
             store,
             reference,
             progress,
+            at,
         };
         pull.run().await
     })
@@ -119,6 +123,7 @@ struct Pull {
     store: Store,
     reference: Reference,
     progress: Arc<dyn Progress>,
+    at: Timestamp,
 }
 
 pub(super) struct FetchedDocument {
@@ -179,9 +184,9 @@ impl Pull {
             moved_bytes,
             skipped_bytes,
         } = fetch.run(wanted).await?;
-        let (store, reference, tagged) = (self.store, self.reference, root.clone());
+        let (store, reference, at, tagged) = (self.store, self.reference, self.at, root.clone());
         blocking(move || -> Result<(), Error> {
-            store.tag(&reference, &tagged, jiff::Timestamp::now())?;
+            store.tag(&reference, &tagged, at)?;
             drop(lease);
             Ok(())
         })

@@ -8,7 +8,7 @@ use gpux::{
 };
 
 use crate::support::{
-    artifacts::{hasty, noise, silent, store_artifact},
+    artifacts::{EPOCH, hasty, noise, silent, store_artifact},
     deps::program,
     distribution::Distribution,
 };
@@ -39,12 +39,12 @@ fn what_is_pushed_comes_back_the_same() {
     assert_eq!(pushed.descriptor.digest, digest);
     assert!(pushed.moved_bytes > 40 << 20);
 
-    let pulled = pull(&second, &reference, &Remote::default(), silent()).unwrap();
+    let pulled = pull(&second, &reference, &Remote::default(), silent(), EPOCH).unwrap();
     assert_eq!(pulled.descriptor.digest, digest);
     assert_eq!(pulled.moved_bytes, pushed.moved_bytes);
     assert_eq!(second.resolve(&reference).unwrap().descriptor.digest, digest);
 
-    let again = pull(&second, &reference, &Remote::default(), silent()).unwrap();
+    let again = pull(&second, &reference, &Remote::default(), silent(), EPOCH).unwrap();
     assert_eq!((again.moved_bytes, again.requests), (0, 1));
     let repeated = push(&first, &reference, &Remote::default(), silent()).unwrap();
     assert_eq!(repeated.moved_bytes, 0);
@@ -74,7 +74,7 @@ fn skopeo_reads_what_gpux_pushes_and_gpux_what_skopeo_copies() {
     ]);
     let other = tempfile::tempdir().unwrap();
     let second = Store::open(other.path()).unwrap();
-    let pulled = pull(&second, &copy.parse().unwrap(), &Remote::default(), silent()).unwrap();
+    let pulled = pull(&second, &copy.parse().unwrap(), &Remote::default(), silent(), EPOCH).unwrap();
     assert_eq!(pulled.descriptor.digest, digest);
 }
 
@@ -95,7 +95,7 @@ fn a_blob_that_the_registry_corrupted_is_never_stored() {
     std::fs::write(&file, bytes).unwrap();
     let other = tempfile::tempdir().unwrap();
     let second = Store::open(other.path()).unwrap();
-    let error = pull(&second, &name.parse().unwrap(), &hasty(), silent()).unwrap_err();
+    let error = pull(&second, &name.parse().unwrap(), &hasty(), silent(), EPOCH).unwrap_err();
     assert!(error.to_string().contains("damaged twice"), "{error}");
     assert_eq!(second.find(&digest).unwrap(), None);
     assert!(second.list().unwrap().is_empty());

@@ -13,6 +13,7 @@ mod limits;
 mod local;
 mod models;
 mod providers;
+mod registry_verbs;
 mod run;
 mod store;
 mod support;

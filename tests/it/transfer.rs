@@ -9,7 +9,7 @@ use gpux::{
 };
 
 use crate::support::{
-    artifacts::{hasty, noise, serve_artifact, silent, store_artifact},
+    artifacts::{EPOCH, hasty, noise, serve_artifact, silent, store_artifact},
     registry::{Fault, Kind, Profile, Registry},
 };
 
@@ -59,7 +59,7 @@ fn pull_and_compare(registry: &Registry, remote: &Remote) -> Result<(), Error> {
     serve_artifact(registry, "a/b", "1", &[("weights", large), ("model.onnx", small)]);
     let place = place();
     let reference = format!("{}/a/b:1", registry.host()).parse().unwrap();
-    let pulled = pull(&place.store, &reference, remote, silent())?;
+    let pulled = pull(&place.store, &reference, remote, silent(), EPOCH)?;
     assert_eq!(
         place.store.resolve(&reference).unwrap().descriptor.digest,
         pulled.descriptor.digest

@@ -55,9 +55,7 @@ pub fn store_artifact(store: &Store, reference: &str, files: &[(&str, &[u8])]) -
         .ingest_bytes(&lease, &bytes)
         .unwrap()
         .descriptor(MediaType::OCI_MANIFEST);
-    store
-        .tag(&reference.parse().unwrap(), &descriptor, jiff::Timestamp::UNIX_EPOCH)
-        .unwrap();
+    store.tag(&reference.parse().unwrap(), &descriptor, EPOCH).unwrap();
     descriptor.digest
 }
 
@@ -88,6 +86,9 @@ pub fn hasty() -> Remote {
         credential: None,
     }
 }
+
+/// When everything in these tests happens.
+pub const EPOCH: jiff::Timestamp = jiff::Timestamp::UNIX_EPOCH;
 
 pub fn silent() -> Arc<dyn Progress> {
     Arc::new(Silent)

@@ -47,7 +47,10 @@ fn killed(gpux: &Gpux, arguments: &[&str], moment: Duration) -> bool {
     had_ended
 }
 
-fn tags(gpux: &Gpux) -> BTreeMap<String, String> {
+/// The references of a store with the digests that they name.
+type Tags = BTreeMap<String, String>;
+
+fn tags(gpux: &Gpux) -> Tags {
     let list = gpux.json(["images", "--json"]);
     let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
     list.as_array()
@@ -69,7 +72,7 @@ fn survives(
     gpux: &Gpux,
     (command, repeat): (&[&str], &[&str]),
     prepare: &dyn Fn(),
-    is_legal: &dyn Fn(&BTreeMap<String, String>, &BTreeMap<String, String>) -> bool,
+    is_legal: &dyn Fn(&Tags, &Tags) -> bool,
 ) {
     prepare();
     let mut moments = Moments::within(time(|| drop(gpux.ok(command))));

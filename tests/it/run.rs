@@ -266,13 +266,25 @@ fn external_data_runs_from_the_store_on_both_engines() {
         .fold(json!(1), |value, &size| json!(vec![value; size]))
         .to_string();
     let run = |operand: &str, provider: &str| gpux.json(["run", operand, "--provider", provider, "--input", &value]);
-    let expected = run("fixtures/external", "cpu");
+    let numbers = |document: &Value| -> Vec<f64> {
+        let row = &document["outputs"]["y"]["data"][0];
+        row.as_array()
+            .unwrap()
+            .iter()
+            .map(|number| number.as_f64().unwrap())
+            .collect()
+    };
+    let expected = numbers(&run("fixtures/external", "cpu"));
     for provider in ["cpu", "embedded"] {
+        let stored = run("external:1", provider);
         assert_eq!(
-            run("external:1", provider)["outputs"],
-            expected["outputs"],
+            stored["outputs"],
+            run("fixtures/external", provider)["outputs"],
             "{provider}"
         );
+        for (left, right) in numbers(&stored).into_iter().zip(&expected) {
+            assert!((left - right).abs() < 1e-6, "{provider}: {left} and {right}");
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 mod build;
 mod contracts;
 mod cpu;
+mod dependencies;
 mod distribution;
 mod fixtures;
 mod hostile_models;

@@ -13,6 +13,7 @@ mod killed;
 mod limits;
 mod local;
 mod models;
+mod onnx;
 mod providers;
 mod registry_verbs;
 mod run;

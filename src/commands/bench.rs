@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::fs;
-use crate::runtime::Value;
+use crate::runtime::{self, Value};
 use crate::tensor::Tensor;
 use crate::term::{Align, Table, bar, bytes, duration};
 
@@ -138,7 +138,8 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
     let report = Report {
         model: args.operand.clone(),
         provider: opened.provider.to_string(),
-        device: opened.device.clone(),
+        // Both providers of this version run on the processor.
+        device: runtime::processor_name(),
         batch,
         shapes,
         warmup: args.warmup,

@@ -54,8 +54,6 @@ pub struct Opened {
     pub provider: ProviderKind,
     /// Those that come before it, and why they do not.
     pub refused: Vec<Refused>,
-    /// What the provider runs on.
-    pub device: String,
     /// How long the load took.
     pub load: Duration,
     /// Ends the process when a limit is broken.
@@ -104,16 +102,25 @@ impl Opened {
         };
         let start = Instant::now();
         watchdog.enter(Phase::Load);
-        let selected = select(&source, &selection).or_fail(what)?;
+        let selected = select(&source, &selection);
+        if let Err(runtime::Error::NoProvider(refusals)) = &selected {
+            for place in refusals.places() {
+                context.term.explain(format_args!("looked for ONNX Runtime: {place}"));
+            }
+        }
+        let selected = selected.or_fail(what)?;
         watchdog.enter(Phase::Idle);
         let load = start.elapsed();
         for refused in &selected.refused {
             context.term.explain(format_args!("not on {refused}"));
         }
+        if let Some(library) = runtime::cpu::loaded_library() {
+            context
+                .term
+                .explain(format_args!("ONNX Runtime is `{}`", library.display()));
+        }
         Ok(Opened {
             label: operand.to_owned(),
-            // Both providers of this version run on the processor.
-            device: "cpu".to_owned(),
             session: selected.session,
             provider: selected.provider,
             refused: selected.refused,

@@ -10,6 +10,7 @@ mod engine;
 mod error;
 mod library;
 mod limits;
+mod processor;
 mod select;
 
 pub use call::{Call, Cancel, Value};
@@ -17,6 +18,7 @@ pub use engine::{Engine, ModelFiles, ProviderKind, Session, SessionOptions, Sour
 pub use error::Error;
 pub use library::{Library, LibrarySources, Looked, NotFound, OLDEST_VERSION, Origin, Refusal};
 pub use limits::{Broken, EXIT_CODE, LimitedAllocator, Limits, MemoryUse, Phase, Watchdog};
+pub use processor::{processor_name, usable_threads};
 pub use select::{ProviderOrder, Reason, Refusals, Refused, Selected, Selection, select};
 
 /// The environment that engines need, set or removed (`None`) in main before any thread and any library.

@@ -3,7 +3,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::embedded::Embedded;
-use super::{Engine, Error, LibrarySources, ProviderKind, Session, SessionOptions, Source, UnknownProvider, cpu};
+use super::{
+    Engine, Error, LibrarySources, Looked, ProviderKind, Session, SessionOptions, Source, UnknownProvider, cpu,
+};
 
 /// Says which providers may run a model.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -91,6 +93,14 @@ impl Refusals {
     pub fn lack_onnx_runtime(&self) -> bool {
         let lacks = |refused: &Refused| matches!(refused.reason, Reason::Failed(Error::Library(_)));
         self.0.iter().any(lacks)
+    }
+
+    /// Gives every place where ONNX Runtime was looked for in vain, in order.
+    pub fn places(&self) -> impl Iterator<Item = &Looked> {
+        self.0.iter().flat_map(|refused| match &refused.reason {
+            Reason::Failed(Error::Library(not_found)) => not_found.looked.as_slice(),
+            _ => &[],
+        })
     }
 }
 

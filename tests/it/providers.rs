@@ -145,7 +145,7 @@ fn a_library_that_is_too_old_or_not_onnx_runtime_makes_way_for_the_next() {
     let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(answer["provider"], "cpu");
 
-    command.env_remove("CONDA_PREFIX");
+    command.env_remove("CONDA_PREFIX").arg("-v");
     let output = command.output().unwrap();
     let told = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{told}");

@@ -6,16 +6,15 @@ mod session;
 mod stopper;
 mod tensors;
 
-use std::num::NonZero;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 
 use ort::environment::Environment;
 use ort::logging::LogLevel;
 use ort::session::Session as OrtSession;
 use ort::session::builder::SessionBuilder;
 
-use super::{Error, Library, LibrarySources, Session, SessionOptions, Source};
+use super::{Error, Library, LibrarySources, Session, SessionOptions, Source, usable_threads};
 
 /// What the process has loaded; it has one ONNX Runtime at most, and starts it once.
 static LOADED: Mutex<Option<Arc<Loaded>>> = Mutex::new(None);
@@ -95,14 +94,15 @@ impl super::Engine for Engine {
     }
 }
 
+/// Gives the library that the process has loaded; `None` where it has none.
+pub fn loaded_library() -> Option<PathBuf> {
+    let loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+    loaded.as_ref().map(|loaded| loaded.library.path.clone())
+}
+
 /// Ends ONNX Runtime where the process has loaded it and no session is left; for the end of main.
 ///
 /// Some providers crash in their destructors when the process ends before their environment.
 pub fn close() {
     LOADED.lock().unwrap_or_else(PoisonError::into_inner).take();
-}
-
-/// Counts the processors that this process may use: its affinity and its cgroup's quota bound them.
-fn usable_threads() -> usize {
-    thread::available_parallelism().map_or(1, NonZero::get)
 }

@@ -270,7 +270,7 @@ mod tests {
         assert!(file.read_exact_at(&mut middle, 4).is_err());
     }
 
-    #[cfg(unix)]
+    #[cfg(target_os = "linux")]
     #[test]
     fn opening_a_named_pipe_does_not_block() {
         let home = tempfile::tempdir().unwrap();

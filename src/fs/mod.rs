@@ -230,7 +230,7 @@ pub fn free_bytes(path: &Path) -> Result<Option<u64>, Error> {
         Ok(Some(found.f_bavail.saturating_mul(found.f_frsize)))
     });
     #[cfg(not(unix))]
-    Ok(None)
+    call("examine", path, || Ok(None))
 }
 
 /// Copies a file's content to another file, which is made where it is missing.

@@ -188,7 +188,7 @@ mod tests {
         assert_eq!(fs::names(&store.layout().ingest()).unwrap(), [""; 0]);
     }
 
-    #[cfg(unix)]
+    #[cfg(target_os = "linux")]
     #[test]
     fn what_is_no_file_is_refused_without_waiting() {
         use rustix::fs::{CWD, FileType, Mode, mknodat};

@@ -1,4 +1,4 @@
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use jiff::Timestamp;
 
@@ -29,6 +29,14 @@ impl Entry {
             tagged_at: descriptor.annotation(TAGGED_AT).and_then(|text| text.parse().ok()),
             descriptor: descriptor.clone(),
         }
+    }
+
+    /// Tells whether the name stands in `index.json` as gpux writes it, tag included.
+    fn has_full_name(&self) -> bool {
+        let full = self.reference.as_ref().map(Reference::to_string);
+        [REF_NAME, REFERENCE]
+            .iter()
+            .any(|key| full.is_some() && self.descriptor.annotation(key) == full.as_deref())
     }
 
     /// Gives the name to print: the reference, or what another tool wrote in its place, or the digest.
@@ -97,14 +105,17 @@ impl Store {
     ///
     /// Errors: [`Error::Layout`] if `index.json` cannot be understood.
     pub fn list(&self) -> Result<Vec<Entry>, Error> {
-        let entries: Vec<Entry> = self.index()?.manifests.iter().map(Entry::of).collect();
-        let mut seen = HashSet::new();
+        let mut places: HashMap<Reference, usize> = HashMap::new();
         let mut listed: Vec<Entry> = Vec::new();
-        for entry in &entries {
-            match &entry.reference {
-                None => listed.push(entry.clone()),
-                Some(reference) if seen.insert(reference) => listed.extend(find(&entries, reference).cloned()),
-                Some(_) => {}
+        for entry in self.index()?.manifests.iter().map(Entry::of) {
+            let place = entry.reference.as_ref().and_then(|reference| places.get(reference));
+            match place {
+                Some(&place) if listed[place].has_full_name() || !entry.has_full_name() => {}
+                Some(&place) => listed[place] = entry,
+                None => {
+                    places.extend(entry.reference.clone().map(|reference| (reference, listed.len())));
+                    listed.push(entry);
+                }
             }
         }
         Ok(listed)
@@ -217,15 +228,9 @@ fn matches(entry: &Entry, reference: &Reference) -> bool {
 
 /// Finds the entry of a reference. Another tool may have written `x` beside our `x:latest`: the full name wins.
 fn find<'a>(entries: &'a [Entry], reference: &Reference) -> Option<&'a Entry> {
-    let text = reference.to_string();
-    let is_exact = |entry: &&Entry| {
-        [REF_NAME, REFERENCE]
-            .iter()
-            .any(|key| entry.descriptor.annotation(key) == Some(&text))
-            && matches(entry, reference)
-    };
     let mut found = entries.iter().filter(|entry| matches(entry, reference));
-    entries.iter().find(is_exact).or_else(|| found.next())
+    let first = found.clone().next();
+    found.find(|entry| entry.has_full_name()).or(first)
 }
 
 #[cfg(test)]

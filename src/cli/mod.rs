@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    Code, Context, Failure, bench, build, completion, images, init, inspect, login, logout, prune, pull, push, rm, run,
-    store, tag, tags, unpack,
+    Code, Context, Failure, bench, build, completion, images, init, inspect, load, login, logout, prune, pull, push,
+    rm, run, save, store, tag, tags, unpack,
 };
 use crate::env::Env;
 use crate::term::{Term, Voice};
@@ -57,6 +57,8 @@ enum Verb {
     Push(push::Args),
     Pull(pull::Args),
     Tags(tags::Args),
+    Save(save::Args),
+    Load(load::Args),
     Login(login::Args),
     Logout(logout::Args),
     Store(store::Args),
@@ -100,6 +102,8 @@ fn dispatch(verb: Verb, context: &Context) -> Result<(), Failure> {
         Verb::Push(args) => push::run(args, context),
         Verb::Pull(args) => pull::run(args, context),
         Verb::Tags(args) => tags::run(args, context),
+        Verb::Save(args) => save::run(args, context),
+        Verb::Load(args) => load::run(args, context),
         Verb::Login(args) => login::run(args, context),
         Verb::Logout(args) => logout::run(args, context),
         Verb::Store(args) => store::run(args, context),

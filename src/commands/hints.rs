@@ -153,7 +153,7 @@ fn of_store(error: &store::Error) -> Advice {
 
 fn of_transfer(error: &transfer::Error) -> Advice {
     use transfer::Error::{
-        Corrupt, File, Local, NotAnArtifact, Overtaken, Registry, Restless, Store, TooLargeForRegistry,
+        Corrupt, File, Local, NotAnArtifact, Overtaken, Registry, Restless, Store, TooLargeForRegistry, Unnamed,
     };
     match error {
         // These print as their source does, and are not links of the chain of their own.
@@ -168,6 +168,7 @@ fn of_transfer(error: &transfer::Error) -> Advice {
             None,
             &["gpux pulls ONNX models packed as ModelPack artifacts, ModelKits or files with titles"],
         ),
+        Unnamed { .. } => (None, &["`gpux load FILE -t NAME` names what an archive does not"]),
         Corrupt { .. } | Restless { .. } => (
             Some(Code::Network),
             &["the registry, or something between it and here, changes what it sends; nothing of it was stored"],

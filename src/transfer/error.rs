@@ -115,6 +115,14 @@ pub enum Error {
         /// What is wrong.
         why: &'static str,
     },
+    /// An archive does not name what it holds.
+    #[error("`{}` gives {digest} no name", path.display())]
+    Unnamed {
+        /// The archive.
+        path: PathBuf,
+        /// What has no name.
+        digest: Digest,
+    },
     /// An archive cannot be read.
     #[error("cannot read the archive `{}`", path.display())]
     ReadArchive {

@@ -3,6 +3,7 @@
 //! The functions here block; the network runs on threads of its own below them. Nothing holds a layer in memory, and what
 //! was moved before an interruption is not moved again.
 
+mod archive;
 mod download;
 mod error;
 mod fetch;
@@ -14,6 +15,7 @@ mod ramp;
 mod remote;
 mod upload;
 
+pub use archive::{Archived, load, save};
 pub use error::Error;
 pub use kind::{Kind, kind_of};
 pub use progress::{Event, Progress, Silent, Skip};

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod archives;
 mod build;
 mod contracts;
 mod cpu;
@@ -9,7 +10,9 @@ mod dependencies;
 mod distribution;
 mod fixtures;
 mod hostile_models;
+mod hostile_registry;
 mod killed;
+mod killed_transfers;
 mod limits;
 mod local;
 mod models;

@@ -10,6 +10,7 @@ use gpux::{
 
 use crate::support::{
     artifacts::{EPOCH, hasty, noise, serve_artifact, silent, store_artifact},
+    deps::repetitions,
     registry::{Fault, Kind, Profile, Registry},
 };
 
@@ -228,4 +229,83 @@ fn push_survives_each_passing_fault() {
             .unwrap_or_else(|error| panic!("{fault:?}: {error}"));
         assert!(registry.manifest("a/b", "1").is_some());
     }
+}
+
+/// A schedule of faults that ends.
+fn some_faults(random: &mut fastrand::Rng) -> Vec<(Kind, Fault)> {
+    let faults = [
+        Fault::CutAfter(random.u64(0..LARGE as u64)),
+        Fault::ShortBy(random.u64(1..1000)),
+        Fault::LongBy(random.u64(1..1000)),
+        Fault::FlipAt(random.u64(0..100_000)),
+        Fault::WholeForRange,
+        Fault::WrongContentRange,
+        Fault::WrongTotal,
+        Fault::RestlessEtag,
+        Fault::StallAfter(random.u64(0..LARGE as u64)),
+        Fault::Hangup,
+        Fault::Status(random.choice([416, 429, 500, 502, 503, 504]).unwrap(), vec![]),
+    ];
+    (0..random.usize(1..6))
+        .map(|_| {
+            let kind = if random.u8(0..8) == 0 {
+                Kind::Manifest
+            } else {
+                Kind::Blob
+            };
+            (kind, random.choice(&faults).unwrap().clone())
+        })
+        .collect()
+}
+
+#[test]
+fn any_schedule_of_faults_that_ends_gives_the_same_bytes() {
+    let seeds: Vec<u64> = (0..repetitions(12, 200) as u64).map(|_| fastrand::u64(..)).collect();
+    for seeds in seeds.chunks(6) {
+        each(seeds, |seed| {
+            let mut random = fastrand::Rng::with_seed(*seed);
+            let registry = Registry::start(Profile::honest());
+            let (large, small) = (large(), noise(2, 100_000));
+            serve_artifact(&registry, "a/b", "1", &[("weights", large), ("model.onnx", &small)]);
+            let faults = some_faults(&mut random);
+            for (kind, fault) in &faults {
+                registry.fault_after(*kind, "GET", random.u64(0..3), (1, fault.clone()));
+            }
+            let place = place();
+            let reference = format!("{}/a/b:1", registry.host()).parse().unwrap();
+            let mut tries = 0;
+            // A pull may give up; what it leaves must never stand in the way of the next one.
+            while let Err(error) = pull(&place.store, &reference, &hasty(), silent(), EPOCH) {
+                assert!(place.store.list().unwrap().is_empty());
+                tries += 1;
+                assert!(tries <= faults.len(), "seed {seed}, {faults:?}: {error}");
+            }
+            for bytes in [large, &small] {
+                let path = place.store.blob(&gpux::oci::Digest::of(bytes)).unwrap();
+                assert!(std::fs::read(path).unwrap() == bytes, "seed {seed}, {faults:?}");
+            }
+        });
+    }
+}
+
+#[test]
+fn a_shared_blob_is_mounted_and_a_second_tag_moves_only_a_manifest() {
+    let registry = Registry::start(Profile::honest());
+    let place = place();
+    let weights = noise(1, 1 << 20);
+    let first = format!("{}/first:1", registry.host());
+    let second = format!("{}/second:1", registry.host());
+    store_artifact(&place.store, &first, &[("weights", &weights), ("model.onnx", b"one")]);
+    store_artifact(&place.store, &second, &[("weights", &weights), ("model.onnx", b"two")]);
+    push(&place.store, &first.parse().unwrap(), &hasty(), silent()).unwrap();
+    let pushed = push(&place.store, &second.parse().unwrap(), &hasty(), silent()).unwrap();
+    assert!(pushed.moved_bytes < 1000, "{}", pushed.moved_bytes);
+
+    let tagged: gpux::oci::Reference = format!("{}/first:2", registry.host()).parse().unwrap();
+    let entry = place.store.resolve(&first.parse().unwrap()).unwrap();
+    place.store.tag(&tagged, &entry.descriptor, EPOCH).unwrap();
+    registry.forget_requests();
+    let again = push(&place.store, &tagged, &hasty(), silent()).unwrap();
+    assert_eq!((again.moved_bytes, again.requests), (0, 3));
+    assert_eq!(registry.count(Kind::Manifest, "PUT"), 1);
 }

@@ -34,6 +34,9 @@ bench: test-deps ## Measures gpux against its yardsticks and writes docs/benchma
 	cargo build --locked --release --bins --example yardstick
 	$(PYTHON) bench/run.py
 
+capability-table: test-deps ## What the embedded engine does right, from ONNX's node tests and probes of our own
+	cargo test --locked --test conformance -- --write-table
+
 check-targets: ## Type-checks for macOS arm64, Windows x86-64 and Linux arm64
 	@scripts/check-targets.sh
 

@@ -3,6 +3,7 @@
 #
 #   target/test-venv     Python packages at the versions and digests of tests/requirements.txt and tests/weights.txt
 #   target/test-models   all-MiniLM-L6-v2 and ResNet-50, made by the recipes in bench/models
+#   target/conformance   the cases of tests/conformance, by the script there
 #   docker-registry, skopeo   Debian's, where apt and root are there
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -70,6 +71,15 @@ if ! is_made "$models" "$stamp"; then
     "$venv/bin/python" bench/models/minilm.py "$models/minilm"
     "$venv/bin/python" bench/models/resnet50.py "$models/resnet50/model.onnx"
     echo "$stamp" >"$models/stamp"
+fi
+
+cases=target/conformance
+stamp=$(stamp_of tests/requirements.txt tests/conformance/*.py)
+if ! is_made "$cases" "$stamp"; then
+    echo "test-deps: making $cases"
+    rm -rf "$cases"
+    "$venv/bin/python" tests/conformance/make_node_data.py "$cases"
+    echo "$stamp" >"$cases/stamp"
 fi
 
 missing=()

@@ -32,6 +32,7 @@ const RANKED: &[(&str, &[usize])] = &[
     ("Conv", &[1]),
     ("ConvInteger", &[1]),
     ("ConvTranspose", &[1]),
+    ("DequantizeLinear", &[1]),
     ("Einsum", &[0, 1]),
     ("GlobalAveragePool", &[0]),
     ("GlobalMaxPool", &[0]),
@@ -39,7 +40,9 @@ const RANKED: &[(&str, &[usize])] = &[
     ("InstanceNormalization", &[0]),
     ("MatMul", &[0, 1]),
     ("MatMulInteger", &[0, 1]),
+    ("NonZero", &[0]),
     ("PRelu", &[0, 1]),
+    ("QuantizeLinear", &[1]),
     ("Resize", &[0]),
     ("Upsample", &[0]),
 ];
@@ -136,7 +139,13 @@ fn class(attribute: &AttributeProto) -> Option<String> {
         Attribute::Int(value) if AXES.contains(&name) => sign(value).to_owned(),
         Attribute::Int(value @ -1..=1) => value.to_string(),
         Attribute::Int(value) => if value < 0 { "negative" } else { "many" }.to_owned(),
-        Attribute::Float(value) => if value.is_finite() { "finite" } else { "infinite" }.to_owned(),
+        Attribute::Float(value) => match value {
+            0.0 => "0",
+            1.0 => "1",
+            value if value.is_finite() => "finite",
+            _ => "infinite",
+        }
+        .to_owned(),
         Attribute::String(text) => quote(text),
         Attribute::Tensor(tensor) => DType::from_onnx(tensor.data_type())
             .map_or("undefined", DType::name)
@@ -151,8 +160,13 @@ fn class(attribute: &AttributeProto) -> Option<String> {
     })
 }
 
+/// Old softmax flattens, so that only the last axis means there what it means now.
 fn sign(value: i64) -> &'static str {
-    if value < 0 { "negative" } else { "natural" }
+    match value {
+        -1 => "last",
+        value if value < 0 => "negative",
+        _ => "natural",
+    }
 }
 
 /// Gives a text without what the table's own syntax uses.

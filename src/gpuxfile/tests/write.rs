@@ -387,3 +387,56 @@ fn a_draft_builds_as_it_is() {
     assert_eq!(file.runtime.providers.len(), 2);
     assert!(file.description.is_some() && file.outputs[0].labels.is_some());
 }
+
+#[test]
+fn a_file_with_any_character_changed_is_read_back_or_refused() {
+    let example: Vec<char> = include_str!("../../../GPUXfile.example").chars().collect();
+    // Every seventh was tried once; so many are enough to notice a change.
+    let step = 397;
+    let mut read = 0;
+    for at in (0..example.len()).step_by(step) {
+        for change in [
+            "",
+            ":",
+            "\n",
+            "\t",
+            "\"",
+            "[",
+            "}",
+            "#",
+            "&",
+            "*",
+            "|",
+            "-",
+            "\0",
+            "\u{feff}",
+            "é",
+            "0",
+            " \u{2028}",
+            "\r",
+        ] {
+            let (head, tail) = (&example[..at], &example[at + 1..]);
+            let text: String = head
+                .iter()
+                .copied()
+                .chain(change.chars())
+                .chain(tail.iter().copied())
+                .collect();
+            let Ok(file) = parse(&text, "GPUXfile").map_err(|error| error.to_string()) else {
+                continue;
+            };
+            let signature = Signature {
+                inputs: admitting(&file.inputs),
+                outputs: admitting(&file.outputs),
+            };
+            let resolved = file.resolved(&signature).unwrap();
+            assert_eq!(
+                parse(&resolved, "GPUXfile").unwrap(),
+                file.filled(&signature),
+                "{text}\n{resolved}"
+            );
+            read += 1;
+        }
+    }
+    assert!(read > 0);
+}

@@ -24,9 +24,13 @@ pub use select::{ProviderOrder, Reason, Refusals, Refused, Selected, Selection, 
 /// The environment that engines need, set or removed (`None`) in main before any thread and any library.
 ///
 /// ONNX Runtime reads the first when it is loaded and sends usage data without it, lets a model set its own session
-/// options by the second, and prints what is returned as errors by the third.
-pub const ENVIRONMENT: [(&str, Option<&str>); 3] = [
+/// options by the second, and prints what is returned as errors by the third. rten starts as many threads of its own as
+/// the fourth says, beside those that sessions bring, and prints of its own by the last two.
+pub const ENVIRONMENT: [(&str, Option<&str>); 6] = [
     ("ORT_DISABLE_TELEMETRY", Some("1")),
     ("ORT_LOAD_CONFIG_FROM_MODEL", None),
     ("ORT_LOG", None),
+    ("RTEN_NUM_THREADS", Some("1")),
+    ("RTEN_OPTIMIZER_DEBUG", None),
+    ("RTEN_TIMING", None),
 ];

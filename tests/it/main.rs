@@ -8,6 +8,7 @@ mod contracts;
 mod cpu;
 mod dependencies;
 mod distribution;
+mod embedded;
 mod fixtures;
 mod hostile_models;
 mod hostile_registry;

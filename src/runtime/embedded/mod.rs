@@ -18,6 +18,7 @@ mod form;
 mod infer;
 mod lasting;
 mod lower;
+mod quiet;
 mod session;
 mod table;
 mod threads;

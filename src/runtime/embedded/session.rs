@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,10 +11,11 @@ use super::capability::capability;
 use super::convert::{lend, take};
 use super::lasting::Lasting;
 use super::lower::lower;
+use super::quiet;
 use super::threads;
 use crate::fs;
 use crate::runtime::{Call, Engine, Error as RuntimeError, Session, SessionOptions, Source, Value};
-use crate::tensor::Signature;
+use crate::tensor::{Port, Signature};
 
 /// Is the embedded engine.
 #[derive(Clone, Copy, Debug)]
@@ -78,13 +79,11 @@ fn load(source: &Source<'_>, options: &SessionOptions) -> Result<EmbeddedSession
     }
     let graph = bytes.keep(lowered.graph);
     let model = guard("loaded", || reader.load_static_slice(graph))?.map_err(Error::Load)?;
-    let (inputs, outputs) = (model.input_ids().to_vec(), model.output_ids().to_vec());
-    same_names(&model, &inputs, &source.signature.inputs)?;
-    same_names(&model, &outputs, &source.signature.outputs)?;
+    same_ports(&model, source.signature)?;
     Ok(EmbeddedSession {
         signature: source.signature.clone(),
-        inputs,
-        outputs,
+        inputs: model.input_ids().to_vec(),
+        outputs: model.output_ids().to_vec(),
         model,
         _bytes: bytes,
         threads: options.threads,
@@ -93,17 +92,28 @@ fn load(source: &Source<'_>, options: &SessionOptions) -> Result<EmbeddedSession
 }
 
 /// Checks that rten has the ports that the file declares, in their order.
-fn same_names(model: &rten::Model, nodes: &[NodeId], ports: &[crate::tensor::Port]) -> Result<(), Error> {
-    let names = nodes
-        .iter()
-        .map(|node| model.node_info(*node).and_then(|info| info.name().map(str::to_owned)));
-    let found: Vec<String> = names.map(Option::unwrap_or_default).collect();
-    let declared: Vec<String> = ports.iter().map(|port| port.name.as_str().to_owned()).collect();
-    // A call by position needs each once; two ports of one name are one node to rten.
-    let unique = declared.iter().collect::<BTreeSet<_>>().len() == declared.len();
-    (unique && found == declared)
-        .then_some(())
-        .ok_or(Error::Ports { declared, found })
+fn same_ports(model: &rten::Model, signature: &Signature) -> Result<(), Error> {
+    let names = |nodes: &[NodeId]| -> Vec<String> {
+        let name = |node: &NodeId| model.node_info(*node).and_then(|info| info.name().map(str::to_owned));
+        nodes.iter().map(|node| name(node).unwrap_or_default()).collect()
+    };
+    let declared = |ports: &[Port]| -> Vec<String> { ports.iter().map(|port| port.name.as_str().to_owned()).collect() };
+    let (inputs, outputs) = (names(model.input_ids()), names(model.output_ids()));
+    if inputs != declared(&signature.inputs) {
+        return Err(Error::Ports {
+            declared: declared(&signature.inputs),
+            found: inputs,
+        });
+    }
+    // What rten finds to be a constant loses its name.
+    let same = |(found, port): (&String, &Port)| found.is_empty() || found == port.name.as_str();
+    if outputs.len() != signature.outputs.len() || !outputs.iter().zip(&signature.outputs).all(same) {
+        return Err(Error::Ports {
+            declared: declared(&signature.outputs),
+            found: outputs,
+        });
+    }
+    Ok(())
 }
 
 impl Session for EmbeddedSession {
@@ -143,16 +153,18 @@ impl Session for EmbeddedSession {
     }
 }
 
-/// Turns a panic inside rten into an error.
+/// Turns a panic inside rten into an error, without the words that a panic prints.
 fn guard<T>(act: &'static str, work: impl FnOnce() -> T) -> Result<T, Error> {
-    // Nothing broken is seen after a panic: a loaded model does not change when it runs, and one that did not load is
-    // dropped.
-    catch_unwind(AssertUnwindSafe(work)).map_err(|cause| {
-        let text = cause.downcast_ref::<&str>().map(|text| (*text).to_owned());
-        let text = text.or_else(|| cause.downcast_ref::<String>().cloned());
-        Error::Panicked {
-            act,
-            message: text.unwrap_or_else(|| "it gave no reason".to_owned()),
-        }
+    quiet::inside(|| {
+        // Nothing broken is seen after a panic: a loaded model does not change when it runs, and one that did not load
+        // is dropped.
+        catch_unwind(AssertUnwindSafe(work)).map_err(|cause| {
+            let text = cause.downcast_ref::<&str>().map(|text| (*text).to_owned());
+            let text = text.or_else(|| cause.downcast_ref::<String>().cloned());
+            Error::Panicked {
+                act,
+                message: text.unwrap_or_else(|| "it gave no reason".to_owned()),
+            }
+        })
     })
 }

@@ -40,7 +40,7 @@ pub enum Error {
     #[error(transparent)]
     Store(#[from] store::Error),
     /// The manifest is of something else.
-    #[error("{0} is not a gpux artifact: its type is `{1}`")]
+    #[error("{0} is not a gpux artifact: it is {1}")]
     NotAnArtifact(Digest, String),
     /// The manifest is a list of variants.
     #[error("{0} is an index of variants, which this version cannot open")]
@@ -54,6 +54,16 @@ pub enum Error {
     /// The artifact does not say which of its models to run.
     #[error("the artifact has no GPUXfile and {0} ONNX files, and gpux needs one of either")]
     NoModel(usize),
+    /// A layer that is an archive cannot be unpacked.
+    #[error("layer {layer} cannot be unpacked")]
+    Unpack { layer: Digest, source: std::io::Error },
+    /// An entry of a layer that is an archive is refused.
+    #[error("`{path}` in layer {layer} is refused: {why}")]
+    UnpackEntry {
+        layer: Digest,
+        path: String,
+        why: &'static str,
+    },
     /// A blob of the artifact is not a form that this version reads.
     #[error("layer `{path}` is of type `{media_type}`, which this version cannot read")]
     LayerType { path: String, media_type: String },

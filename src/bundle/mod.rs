@@ -12,6 +12,7 @@ mod layer;
 mod open;
 mod plan;
 mod side;
+mod unpacked;
 
 pub use assemble::{Assembled, Built, assemble, build};
 pub use error::Error;

@@ -1,9 +1,9 @@
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::fs;
 use crate::gpuxfile::{self, Gpuxfile};
-use crate::oci::{Descriptor, Document, FilePath, Manifest, MediaType};
+use crate::oci::{Descriptor, Digest, Document, FilePath, Manifest, Packing};
 use crate::onnx;
 use crate::store::Store;
 
@@ -11,12 +11,22 @@ use super::Error;
 use super::graph::{Graph, GraphFiles};
 use super::layer::layer_path;
 use super::plan::GPUXFILE_PATH;
+use super::unpacked::unpacked;
 
 /// Is an artifact in the store, opened.
 #[derive(Debug)]
 pub struct Bundle {
     manifest: Manifest,
-    files: BTreeMap<FilePath, Descriptor>,
+    files: BTreeMap<FilePath, File>,
+}
+
+/// Says where a file of an artifact lies.
+#[derive(Clone, Debug)]
+enum File {
+    /// It is a blob of the store.
+    Blob(Digest),
+    /// It was in a layer that is an archive, and lies unpacked in the cache.
+    Unpacked(PathBuf),
 }
 
 impl Bundle {
@@ -28,17 +38,27 @@ impl Bundle {
             Document::Manifest(manifest) => manifest,
             Document::Index(_) => return Err(Error::Variants(descriptor.digest)),
         };
-        let kind = manifest.artifact_type.as_ref().unwrap_or(&manifest.config.media_type);
-        if ![MediaType::MODEL_ARTIFACT, MediaType::MODEL_CONFIG].contains(&kind.modernized()) {
-            return Err(Error::NotAnArtifact(descriptor.digest, kind.to_string()));
-        }
+        let Some(kind) = manifest.kind() else {
+            return Err(Error::NotAnArtifact(descriptor.digest, manifest.described()));
+        };
         let mut files = BTreeMap::new();
         let mut paths: Vec<FilePath> = Vec::new();
         for layer in &manifest.layers {
-            let path = layer_path(layer).ok_or(Error::UnnamedLayer(layer.digest))?;
-            let path: FilePath = path.parse()?;
-            paths.push(path.clone());
-            files.insert(path, layer.clone());
+            let packing = layer.packing(kind).ok_or_else(|| Error::LayerType {
+                path: layer_path(layer).unwrap_or_default().escape_debug().to_string(),
+                media_type: layer.media_type.to_string(),
+            })?;
+            if packing == Packing::Raw {
+                let path = layer_path(layer).ok_or(Error::UnnamedLayer(layer.digest))?;
+                let path: FilePath = path.parse()?;
+                paths.push(path.clone());
+                files.insert(path, File::Blob(layer.digest));
+                continue;
+            }
+            for (path, file) in unpacked(store, layer, packing)? {
+                paths.push(path.clone());
+                files.insert(path, File::Unpacked(file));
+            }
         }
         FilePath::check_distinct(&paths)?;
         Ok(Bundle { manifest, files })
@@ -56,15 +76,14 @@ impl Bundle {
 
     /// Reads the artifact's GPUXfile; `None` where it has none, as artifacts of other tools.
     pub fn gpuxfile(&self, store: &Store) -> Result<Option<Gpuxfile>, Error> {
-        let Some(layer) = self
-            .files
-            .iter()
-            .find(|(path, _)| path.as_str() == GPUXFILE_PATH)
-            .map(|(_, layer)| layer)
-        else {
-            return Ok(None);
+        let bytes = match self.file(GPUXFILE_PATH) {
+            None => return Ok(None),
+            Some(File::Blob(digest)) => store.read(digest, gpuxfile::SIZE_LIMIT_BYTES)?,
+            Some(File::Unpacked(path)) => {
+                let limit = usize::try_from(gpuxfile::SIZE_LIMIT_BYTES + 1).unwrap_or(usize::MAX);
+                fs::read_at_most(path, limit)?
+            }
         };
-        let bytes = store.read(&layer.digest, gpuxfile::SIZE_LIMIT_BYTES)?;
         Ok(Some(gpuxfile::parse_bytes(&bytes, GPUXFILE_PATH).map_err(Box::new)?))
     }
 
@@ -107,18 +126,18 @@ impl Bundle {
         Ok(())
     }
 
-    /// Gives the verified blob of the file at `path`.
-    fn blob(&self, store: &Store, path: &str) -> Result<std::path::PathBuf, Error> {
+    fn file(&self, path: &str) -> Option<&File> {
         let found = self.files.iter().find(|(file, _)| file.as_str() == path);
-        let (_, layer) = found.ok_or_else(|| Error::MissingFile(path.to_owned()))?;
-        if !layer.media_type.as_str().ends_with(".raw") {
-            let media_type = layer.media_type.to_string();
-            return Err(Error::LayerType {
-                path: path.to_owned(),
-                media_type,
-            });
+        found.map(|(_, file)| file)
+    }
+
+    /// Gives the verified blob of the file at `path`, or the file itself where it was unpacked.
+    fn blob(&self, store: &Store, path: &str) -> Result<PathBuf, Error> {
+        match self.file(path) {
+            Some(File::Blob(digest)) => Ok(store.blob(digest)?),
+            Some(File::Unpacked(file)) => Ok(file.clone()),
+            None => Err(Error::MissingFile(path.to_owned())),
         }
-        Ok(store.blob(&layer.digest)?)
     }
 
     fn only_graph(&self) -> Result<String, Error> {

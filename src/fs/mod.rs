@@ -170,6 +170,29 @@ pub fn remove(path: &Path) -> Result<(), Error> {
     if_exists(call("remove", path, || std::fs::remove_file(path))).map(|_| ())
 }
 
+/// Removes a folder with all that is in it, links unfollowed; it is no error if there is none.
+pub fn remove_folder(folder: &Path) -> Result<(), Error> {
+    if_exists(call("remove", folder, || std::fs::remove_dir_all(folder))).map(|_| ())
+}
+
+/// Lists the files below a folder by their paths from there, with `/` between components, sorted. Links are no files.
+pub fn files_below(folder: &Path) -> Result<Vec<String>, Error> {
+    let mut files = Vec::new();
+    let mut open = vec![String::new()];
+    while let Some(prefix) = open.pop() {
+        for name in names(&folder.join(&prefix))? {
+            let path = format!("{prefix}{name}");
+            match stat_link(&folder.join(&path))? {
+                Some(found) if found.is_folder => open.push(format!("{path}/")),
+                Some(found) if found.is_file => files.push(path),
+                _ => {}
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
 /// Replaces a file's content in one step: readers see the old content or the new one, also after a crash.
 ///
 /// The new content is first written beside the file under a name that [`is_temporary`] recognises.

@@ -11,6 +11,7 @@ mod document;
 mod error;
 mod file_path;
 mod json;
+mod kind;
 mod media_type;
 mod reference;
 
@@ -19,6 +20,7 @@ pub use digest::{Algorithm, Digest, Hasher};
 pub use document::{Document, Index, MAX_DOCUMENT_BYTES, Manifest};
 pub use error::Error;
 pub use file_path::FilePath;
+pub use kind::{Kind, Packing};
 pub use media_type::MediaType;
 pub use reference::{Host, Reference, Repository, Tag};
 
@@ -36,6 +38,8 @@ pub mod annotation {
     pub const FILE_METADATA: &str = "org.cncf.model.file.metadata+json";
     /// The path of a layer in artifacts older than ModelPack's move to CNCF.
     pub const OLD_FILE_PATH: &str = "org.cnai.model.filepath";
+    /// Says that ORAS is to unpack a layer into a folder.
+    pub const UNPACK: &str = "io.deis.oras.content.unpack";
     /// The whole reference of an entry of `index.json` whose name `org.opencontainers.image.ref.name` cannot hold.
     pub const REFERENCE: &str = "io.gpux.reference";
     /// When an entry of `index.json` was last set in this store, RFC 3339.

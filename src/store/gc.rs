@@ -145,6 +145,23 @@ impl Store {
         Ok(stale)
     }
 
+    /// Removes unpacked layers whose blob is gone, finished or not.
+    fn delete_unpacked(&self) -> Result<(), Error> {
+        let folder = self.layout().unpacked();
+        for name in fs::names(&folder)? {
+            let digest = name.split('.').next().unwrap_or_default().replacen('-', ":", 1);
+            let kept = match digest.parse() {
+                Ok(digest) => self.find(&digest)?.is_some(),
+                // Not a name of ours.
+                Err(_) => true,
+            };
+            if !kept {
+                fs::remove_folder(&folder.join(name))?;
+            }
+        }
+        Ok(())
+    }
+
     fn delete(&self, _: &StoreLock, report: &GcReport, stale_leases: &[String]) -> Result<(), Error> {
         for blob in &report.blobs {
             fs::remove(&self.layout().blob(&blob.digest))?;
@@ -160,6 +177,7 @@ impl Store {
                 fs::remove(&folder.join(name))?;
             }
         }
+        self.delete_unpacked()?;
         let removed: BTreeSet<Digest> = report.blobs.iter().map(|blob| blob.digest).collect();
         Ok(self.verdicts().compact(|digest| !removed.contains(digest))?)
     }

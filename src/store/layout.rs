@@ -54,6 +54,11 @@ impl Layout {
         self.home.join("cache/verified")
     }
 
+    /// Gives the folder of unpacked layers, each under the name of its digest.
+    pub(super) fn unpacked(&self) -> PathBuf {
+        self.home.join("cache/unpacked")
+    }
+
     fn version(&self) -> PathBuf {
         self.home.join("version")
     }

@@ -39,6 +39,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use crate::oci::Digest;
 use layout::Layout;
 use verdicts::Verdicts;
 
@@ -95,6 +96,13 @@ impl Store {
     /// Gives the folder of the image layout, as other tools take it: `oci:PATH:REFERENCE`.
     pub fn path(&self) -> PathBuf {
         self.inner.layout.store()
+    }
+
+    /// Gives the folder where a layer that is an archive is unpacked, once; [`Store::gc`] removes it with its blob.
+    pub fn unpacked(&self, digest: &Digest) -> PathBuf {
+        self.layout()
+            .unpacked()
+            .join(format!("{}-{}", digest.algorithm().name(), digest.hex()))
     }
 
     fn layout(&self) -> &Layout {

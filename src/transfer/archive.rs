@@ -8,7 +8,7 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::{error::Error, kind::check_artifact};
+use super::{error::Error, pull::check_artifact};
 use crate::fs;
 use crate::oci::{Algorithm, Descriptor, Digest, Document, Index, MAX_DOCUMENT_BYTES, Reference, annotation};
 use crate::store::{Blob, Entry, Lease, Store};

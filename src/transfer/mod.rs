@@ -7,7 +7,6 @@ mod archive;
 mod download;
 mod error;
 mod fetch;
-mod kind;
 mod progress;
 mod pull;
 mod push;
@@ -17,7 +16,6 @@ mod upload;
 
 pub use archive::{Archived, load, save};
 pub use error::Error;
-pub use kind::{Kind, kind_of};
 pub use progress::{Event, Progress, Silent, Skip};
 pub use pull::{Remote, RemoteArtifact, Report, inspect, pull};
 pub use push::push;

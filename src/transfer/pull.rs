@@ -11,7 +11,6 @@ use jiff::Timestamp;
 use super::{
     error::Error,
     fetch::{Fetch, Fetched, blocking},
-    kind::check_artifact,
     progress::Progress,
 };
 use crate::oci::{Descriptor, Digest, Document, MediaType, Reference};
@@ -274,6 +273,19 @@ fn read_document(
         document,
         bytes: raw.bytes,
     })
+}
+
+/// Refuses what holds no model.
+///
+/// Errors: [`Error::NotAnArtifact`].
+pub(super) fn check_artifact(reference: &Reference, document: &Document) -> Result<(), Error> {
+    match document {
+        Document::Manifest(manifest) if manifest.kind().is_none() => Err(Error::NotAnArtifact {
+            reference: Box::new(reference.clone()),
+            what: manifest.described(),
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// Lists configs and layers, each digest once.

@@ -10,6 +10,7 @@ mod dependencies;
 mod distribution;
 mod embedded;
 mod fixtures;
+mod foreign;
 mod hostile_models;
 mod hostile_registry;
 mod killed;

@@ -1,3 +1,5 @@
+use std::error::Error as StdError;
+use std::fmt;
 use std::path::PathBuf;
 
 use super::{Refusals, embedded, library};
@@ -21,7 +23,7 @@ pub enum Error {
     #[error("ONNX Runtime does not start")]
     Environment {
         #[source]
-        source: ort::Error,
+        source: Foreign<ort::Error>,
     },
     /// A file of the model cannot be read.
     #[error(transparent)]
@@ -45,7 +47,7 @@ pub enum Error {
     #[error("ONNX Runtime cannot load the model")]
     Load {
         #[source]
-        source: ort::Error,
+        source: Foreign<ort::Error>,
     },
     /// The engine sees other inputs or outputs than the file declares.
     #[error("the engine sees the inputs or outputs {found:?}, and the model declares {declared:?}")]
@@ -75,13 +77,13 @@ pub enum Error {
     Input {
         name: TensorName,
         #[source]
-        source: ort::Error,
+        source: Foreign<ort::Error>,
     },
     /// The model failed on this input.
     #[error("the model failed")]
     Run {
         #[source]
-        source: ort::Error,
+        source: Foreign<ort::Error>,
     },
     /// An output is no dense tensor.
     #[error("output `{0}` is not a tensor")]
@@ -98,7 +100,7 @@ pub enum Error {
     Output {
         name: TensorName,
         #[source]
-        source: ort::Error,
+        source: Foreign<ort::Error>,
     },
     /// An output has another number of elements than its shape says.
     #[error(transparent)]
@@ -115,4 +117,32 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+}
+
+/// Is an error of an engine, on one escaped line of bounded length: engines repeat names out of the model as they are.
+#[derive(Debug)]
+pub struct Foreign<E>(pub E);
+
+impl<E: StdError> fmt::Display for Foreign<E> {
+    /// Writes the error with all its causes.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        onnx::Label::of_message(&Chain(&self.0).to_string()).fmt(f)
+    }
+}
+
+impl<E: StdError> StdError for Foreign<E> {}
+
+/// Writes an error and its causes with colons between them.
+pub(super) struct Chain<'a>(pub &'a dyn StdError);
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut source = self.0.source();
+        while let Some(cause) = source {
+            write!(f, ": {cause}")?;
+            source = cause.source();
+        }
+        Ok(())
+    }
 }

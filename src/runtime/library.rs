@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use ort::LoadDynamicError;
 use ort::environment::EnvironmentBuilder;
 
+use super::error::Chain;
 use crate::fs;
 
 /// The oldest ONNX Runtime that is accepted.
@@ -62,13 +63,8 @@ pub struct Looked {
 
 impl fmt::Display for Looked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: `{}`: {}", self.origin, self.path.display(), self.refusal)?;
-        let mut source = self.refusal.source();
-        while let Some(cause) = source {
-            write!(f, ": {cause}")?;
-            source = cause.source();
-        }
-        Ok(())
+        let (origin, path) = (self.origin, self.path.display());
+        write!(f, "{origin}: `{path}`: {}", Chain(&self.refusal))
     }
 }
 

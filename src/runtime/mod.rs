@@ -15,7 +15,7 @@ mod select;
 
 pub use call::{Call, Cancel, Value};
 pub use engine::{Engine, ModelFiles, ProviderKind, Session, SessionOptions, Source, UnknownProvider};
-pub use error::Error;
+pub use error::{Error, Foreign};
 pub use library::{Library, LibrarySources, Looked, NotFound, OLDEST_VERSION, Origin, Refusal};
 pub use limits::{Broken, EXIT_CODE, LimitedAllocator, Limits, MemoryUse, Phase, Watchdog};
 pub use processor::{processor_name, usable_threads};

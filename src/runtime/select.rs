@@ -3,6 +3,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::embedded::Embedded;
+use super::error::Chain;
 use super::{
     Engine, Error, LibrarySources, Looked, ProviderKind, Session, SessionOptions, Source, UnknownProvider, cpu,
 };
@@ -68,20 +69,9 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Reason::NotSupported => f.write_str("gpux cannot use this provider yet"),
-            Reason::Failed(error) => write_chain(error, f),
+            Reason::Failed(error) => Chain(error).fmt(f),
         }
     }
-}
-
-/// Writes an error and its causes with colons between them.
-fn write_chain(error: &dyn StdError, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    write!(f, "{error}")?;
-    let mut source = error.source();
-    while let Some(cause) = source {
-        write!(f, ": {cause}")?;
-        source = cause.source();
-    }
-    Ok(())
 }
 
 /// Is every provider that was tried in vain.

@@ -187,3 +187,17 @@ fn onnx_runtime_sends_nothing_and_takes_no_options_from_the_model_or_its_log_fro
     let written: Vec<_> = std::fs::read_dir(home.path()).unwrap().collect();
     assert!(written.is_empty(), "{written:?}");
 }
+
+#[test]
+fn names_in_an_engines_error_come_out_on_one_escaped_line() {
+    let folder = TempDir::new().unwrap();
+    let mut node = graph::node("NoSuchOperator", &["x"], &["y"]);
+    node.name = Some(format!("a\n\x1b[31mred{}", "z".repeat(1 << 20)));
+    let model = graph::write_one_node(folder.path(), node);
+    let arguments = ["run", model.to_str().unwrap(), "--input", "x=[1]", "--provider", "cpu"];
+    let answer = Gpux::new().with_onnxruntime().run(arguments);
+    assert_eq!(answer.code, Some(1), "{}", answer.stderr.len());
+    assert!(answer.stderr.contains("a \\u{1b}[31mred"), "{answer:?}");
+    assert!(answer.stderr.len() < 2_000, "{} bytes", answer.stderr.len());
+    assert!(!answer.stderr.contains('\x1b'), "{answer:?}");
+}

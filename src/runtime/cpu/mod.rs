@@ -14,7 +14,7 @@ use ort::logging::LogLevel;
 use ort::session::Session as OrtSession;
 use ort::session::builder::SessionBuilder;
 
-use super::{Error, Library, LibrarySources, Session, SessionOptions, Source, usable_threads};
+use super::{Error, Foreign, Library, LibrarySources, Session, SessionOptions, Source, usable_threads};
 
 /// What the process has loaded; it has one ONNX Runtime at most, and starts it once.
 static LOADED: Mutex<Option<Arc<Loaded>>> = Mutex::new(None);
@@ -53,7 +53,9 @@ impl Engine {
             .with_name("gpux")
             .with_telemetry(false)
             .build()
-            .map_err(|source| Error::Environment { source })?;
+            .map_err(|source| Error::Environment {
+                source: Foreign(source),
+            })?;
         // Every failure comes back as an error; the library would print it a second time.
         environment.set_log_level(LogLevel::Fatal);
         let opened = Arc::new(Loaded { environment, library });
@@ -81,15 +83,21 @@ impl Engine {
 impl super::Engine for Engine {
     fn load(&self, source: &Source<'_>, options: &SessionOptions) -> Result<Box<dyn Session>, Error> {
         let external = external::locate(source)?;
-        let mut builder = self.builder(options).map_err(|source| Error::Load { source })?;
+        let mut builder = self.builder(options).map_err(|source| Error::Load {
+            source: Foreign(source),
+        })?;
         if let Some(folder) = &external.folder {
             builder = builder
                 .with_config_entry("session.model_external_initializers_file_folder_path", folder)
-                .map_err(|error| Error::Load { source: error.into() })?;
+                .map_err(|error| Error::Load {
+                    source: Foreign(error.into()),
+                })?;
         }
         let loaded = builder
             .commit_from_memory(&external.graph)
-            .map_err(|source| Error::Load { source })?;
+            .map_err(|source| Error::Load {
+                source: Foreign(source),
+            })?;
         Ok(Box::new(session::CpuSession::new(loaded, source.signature)?))
     }
 }

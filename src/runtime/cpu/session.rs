@@ -6,7 +6,7 @@ use ort::value::Outlet;
 
 use super::stopper::{Stopper, Timer};
 use super::tensors;
-use crate::runtime::{Call, Error, Session, Value};
+use crate::runtime::{Call, Error, Foreign, Session, Value};
 use crate::tensor::{Port, Signature};
 
 /// Is a model in ONNX Runtime.
@@ -33,7 +33,9 @@ impl CpuSession {
                 });
             }
         }
-        let options = RunOptions::new().map_err(|source| Error::Load { source })?;
+        let options = RunOptions::new().map_err(|source| Error::Load {
+            source: Foreign(source),
+        })?;
         Ok(CpuSession {
             session,
             signature: signature.clone(),
@@ -46,7 +48,9 @@ impl CpuSession {
         let outputs = self
             .session
             .run_with_options(inputs, self.stopper.options())
-            .map_err(|source| Error::Run { source })?;
+            .map_err(|source| Error::Run {
+                source: Foreign(source),
+            })?;
         let ports = self.signature.outputs.iter().enumerate();
         ports
             .map(|(at, port)| Ok(Value::Host(tensors::copy(&outputs[at], port)?)))

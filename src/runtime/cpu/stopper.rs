@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use ort::session::RunOptions;
 
-use crate::runtime::Error;
 use crate::runtime::call::Stop;
+use crate::runtime::{Error, Foreign};
 
 /// Ends the running call of one session, when told to or at a deadline.
 ///
@@ -66,7 +66,9 @@ impl Stopper {
         let Some(stopped) = state.stopped.take() else {
             return Ok(());
         };
-        self.options.unterminate().map_err(|source| Error::Run { source })?;
+        self.options.unterminate().map_err(|source| Error::Run {
+            source: Foreign(source),
+        })?;
         Err(match stopped {
             Stopped::Cancelled => Error::Cancelled,
             Stopped::DeadlinePassed => Error::DeadlinePassed,

@@ -2,7 +2,7 @@ use ort::session::SessionInputValue;
 use ort::value::{DynValue, PrimitiveTensorElementType, Tensor as OrtTensor, TensorElementType, TensorRef, ValueType};
 
 use super::raw;
-use crate::runtime::Error;
+use crate::runtime::{Error, Foreign};
 use crate::tensor::{DType, Data, Element, Port, Tensor};
 
 /// Lends a tensor to ONNX Runtime: numbers are read where they lie, text is copied.
@@ -47,7 +47,7 @@ pub(super) fn lend<'a>(tensor: &'a Tensor, port: &Port) -> Result<SessionInputVa
     }
     .map_err(|source| Error::Input {
         name: port.name.clone(),
-        source,
+        source: Foreign(source),
     })
 }
 
@@ -98,7 +98,7 @@ pub(super) fn copy(value: &DynValue, port: &Port) -> Result<Tensor, Error> {
     }
     .map_err(|source| Error::Output {
         name: port.name.clone(),
-        source,
+        source: Foreign(source),
     })?;
     let shape: Vec<usize> = shape.iter().map(|&size| usize::try_from(size).unwrap_or(0)).collect();
     Ok(Tensor::new(shape, data)?)

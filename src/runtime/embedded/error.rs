@@ -1,5 +1,6 @@
 use super::Unsupported;
 use crate::fs;
+use crate::runtime::Foreign;
 use crate::tensor::TensorName;
 
 /// Says why the embedded engine did not load or run a model.
@@ -27,13 +28,13 @@ pub enum Error {
     },
     /// rten refuses the graph.
     #[error("rten cannot load the model")]
-    Load(#[source] rten::LoadError),
+    Load(#[source] Foreign<rten::LoadError>),
     /// rten sees other inputs or outputs than the file declares.
     #[error("rten sees the inputs or outputs {found:?}, and the model declares {declared:?}")]
     Ports { declared: Vec<String>, found: Vec<String> },
     /// rten failed on this input.
     #[error("the model failed")]
-    Run(#[source] rten::RunError),
+    Run(#[source] Foreign<rten::RunError>),
     /// rten panicked; the process goes on.
     #[error("rten broke off while it {act} the model: {message}")]
     Panicked { act: &'static str, message: String },

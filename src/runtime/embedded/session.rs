@@ -14,7 +14,7 @@ use super::lower::lower;
 use super::quiet;
 use super::threads;
 use crate::fs;
-use crate::runtime::{Call, Engine, Error as RuntimeError, Session, SessionOptions, Source, Value};
+use crate::runtime::{Call, Engine, Error as RuntimeError, Foreign, Session, SessionOptions, Source, Value};
 use crate::tensor::{Port, Signature};
 
 /// Is the embedded engine.
@@ -78,7 +78,7 @@ fn load(source: &Source<'_>, options: &SessionOptions) -> Result<EmbeddedSession
         reader.external_data_static(name, bytes.keep(file));
     }
     let graph = bytes.keep(lowered.graph);
-    let model = guard("loaded", || reader.load_static_slice(graph))?.map_err(Error::Load)?;
+    let model = guard("loaded", || reader.load_static_slice(graph))?.map_err(|error| Error::Load(Foreign(error)))?;
     same_ports(&model, source.signature)?;
     Ok(EmbeddedSession {
         signature: source.signature.clone(),
@@ -143,7 +143,8 @@ impl Session for EmbeddedSession {
         }
         let pool = self.pool.get_or_insert_with(|| threads::pool(self.threads));
         let options = RunOptions::default().with_thread_pool(Some(Arc::clone(pool)));
-        let outputs = guard("ran", || self.model.run(inputs, &self.outputs, Some(options)))?.map_err(Error::Run)?;
+        let outputs = guard("ran", || self.model.run(inputs, &self.outputs, Some(options)))?
+            .map_err(|error| Error::Run(Foreign(error)))?;
         let ports = &self.signature.outputs;
         outputs
             .into_iter()

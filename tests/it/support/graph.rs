@@ -190,6 +190,11 @@ pub fn write_function_bomb(folder: &Path, levels: usize) -> PathBuf {
     write(folder, from_x_to_y(vec![call], Vec::new()), functions.collect())
 }
 
+/// A model from `x` to `y`, one float32 each, of one node.
+pub fn write_one_node(folder: &Path, node: NodeProto) -> PathBuf {
+    write(folder, from_x_to_y(vec![node], Vec::new()), Vec::new())
+}
+
 /// A graph from `x` to `y`, one float32 each.
 fn from_x_to_y(node: Vec<NodeProto>, initializer: Vec<TensorProto>) -> GraphProto {
     GraphProto {

@@ -619,6 +619,88 @@ def attention():
             yield "RotaryEmbedding", [floats(2, 4, 3, 8), floats(2, 3, half), floats(2, 3, half)], {**inter, **dim}
 
 
+# What the engine's optimizer takes for one operator, or leaves out: graphs in ONNX's text form, and what they are given.
+# Names of one letter that are no input are constants of `CONSTANTS`.
+COMPANY = {
+    "layer_norm": ("m = ReduceMean<axes=[-1], keepdims=1>(x) d = Sub(x, m) s = Mul(d, d) v = ReduceMean<axes=[-1], keepdims=1>(s) "
+                   "e = Add(v, tiny) r = Sqrt(e) n = Div(d, r) g = Mul(n, row) y = Add(g, row)"),
+    "layer_norm_pow": ("m = ReduceMean<axes=[-1], keepdims=1>(x) d = Sub(x, m) s = Pow(d, two) v = ReduceMean<axes=[-1], keepdims=1>(s) "
+                       "e = Add(v, tiny) r = Sqrt(e) n = Div(d, r) y = Mul(n, row)"),
+    "rms_norm": "s = Mul(x, x) v = ReduceMean<axes=[-1], keepdims=1>(s) e = Add(v, tiny) r = Sqrt(e) n = Div(x, r) y = Mul(n, row)",
+    "rms_norm_reciprocal": ("s = Pow(x, two) v = ReduceMean<axes=[-1], keepdims=1>(s) e = Add(v, tiny) r = Sqrt(e) "
+                            "i = Reciprocal(r) n = Mul(x, i) y = Mul(n, row)"),
+    "norm_of_other_axis": ("m = ReduceMean<axes=[1], keepdims=1>(x) d = Sub(x, m) s = Mul(d, d) v = ReduceMean<axes=[1], keepdims=1>(s) "
+                           "e = Add(v, tiny) r = Sqrt(e) y = Div(d, r)"),
+    "gelu": "a = Div(x, root) b = Erf(a) c = Add(b, one) d = Mul(x, c) y = Mul(d, half)",
+    "gelu_half_first": "a = Div(x, root) b = Erf(a) c = Add(b, one) d = Mul(x, half) y = Mul(d, c)",
+    "gelu_that_is_none": "a = Div(x, two) b = Erf(a) c = Add(b, one) d = Mul(x, c) y = Mul(d, half)",
+    "gelu_tanh": "p = Pow(x, three) a = Mul(p, cubic) b = Add(x, a) c = Mul(b, rootpi) t = Tanh(c) o = Add(t, one) h = Mul(x, half) y = Mul(h, o)",
+    "silu": "s = Sigmoid(x) y = Mul(x, s)",
+    "swish": "b = Mul(x, half) s = Sigmoid(b) y = Mul(x, s)",
+    "silu_of_other": "s = Sigmoid(x) y = Mul(s, row)",
+    "scaled_product": "t = Transpose<perm=[0, 2, 1]>(x) p = MatMul(x, t) y = Mul(p, half)",
+    "scaled_sides": "a = Mul(x, half) t = Transpose<perm=[0, 2, 1]>(x) b = Mul(t, two) y = MatMul(a, b)",
+    "divided_product": "t = Transpose<perm=[0, 2, 1]>(x) p = MatMul(x, t) y = Div(p, root)",
+    "product_and_bias": "p = MatMul(x, square) y = Add(p, row)",
+    "product_and_column": "p = MatMul(x, square) y = Add(p, column)",
+    "product_and_scalar": "p = MatMul(x, square) y = Add(p, one)",
+    "product_and_its_input": "p = MatMul(x, square) y = Add(p, x)",
+    "masked_softmax": "a = Add(x, row) y = Softmax<axis=-1>(a)",
+    "softmax_of_other_axis": "a = Add(x, row) y = Softmax<axis=1>(a)",
+    "safe_softmax": "s = Softmax<axis=-1>(x) n = IsNaN(s) y = Where(n, zero, s)",
+    "attention": ("k = Transpose<perm=[0, 2, 1]>(x) s = MatMul(x, k) d = Div(s, root) p = Softmax<axis=-1>(d) y = MatMul(p, x)"),
+    "transposes": "a = Transpose<perm=[0, 2, 1]>(x) b = Transpose<perm=[0, 2, 1]>(a) y = Add(b, x)",
+    "transposed_twice": "a = Transpose<perm=[1, 2, 0]>(x) y = Transpose<perm=[1, 2, 0]>(a)",
+    "transposed_sum": "a = Transpose<perm=[1, 0, 2]>(x) y = ReduceSum<keepdims=0>(a, first)",
+    "transposed_right": "t = Transpose<perm=[1, 0]>(square) y = MatMul(x, t)",
+    "identity": "a = Identity(x) b = Identity(a) y = Add(a, b)",
+    "nothing_added": "a = Add(x, zero) b = Mul(a, one) c = Div(b, one) y = Sub(c, zero)",
+    "nothing_added_to_a_larger": "a = Mul(x, ones) y = Add(a, zero)",
+    "reciprocal": "r = Div(one, x) y = Mul(r, two)",
+    "casts": "a = Cast<to=6>(x) b = Cast<to=7>(a) c = Cast<to=1>(b) y = Add(c, x)",
+    "cast_to_less": "a = Cast<to=6>(x) y = Cast<to=1>(a)",
+    "cast_of_a_bool": "g = Greater(x, zero) a = Cast<to=7>(g) b = Cast<to=9>(a) y = Where(b, x, zero)",
+    "sizes": ("s = Shape(x) n = Gather<axis=0>(s, first) w = Gather<axis=0>(s, last) l = Mul(n, w) r = Concat<axis=0>(l, minus) "
+              "y = Reshape(x, r)"),
+    "sizes_by_shape": "n = Shape<start=0, end=1>(x) w = Shape<start=1>(x) r = Concat<axis=0>(w, n) t = Reshape(x, r) y = Neg(t)",
+    "positions": "s = Shape<start=1, end=2>(x) n = Squeeze(s) p = Range(nought, n, step) g = Gather<axis=1>(x, p) y = Add(g, x)",
+    "repeated": "u = Unsqueeze(x, last) e = Expand(u, by) y = Reshape(e, apart)",
+    "repeated_inside": "u = Unsqueeze(x, middle) e = Expand(u, between) y = Reshape(e, longer)",
+    "rotary": "a = Slice(x, from0, to2, last, step1) b = Slice(x, from2, to4, last, step1) n = Neg(b) c = Concat<axis=-1>(n, a) y = Mul(c, row)",
+    "largest_of_equal": "r = Ceil(x) a = ArgMax<axis=1, keepdims=1>(r) f = Cast<to=1>(a) y = Add(f, x)",
+    "largest_squeezed": "r = Ceil(x) a = ArgMax<axis=-2, keepdims=0>(r) y = Cast<to=1>(a)",
+    "values_shared": "a = Sigmoid(x) b = Mul(x, a) c = Add(a, b) d = MatMul(c, square) e = Add(d, row) f = Mul(d, half) y = Add(e, f)",
+    "convolved": ("u = Unsqueeze(x, nil) c = Conv<kernel_shape=[1, 1]>(u, kernel, channel) b = BatchNormalization(c, channel, channel, channel, positive) "
+                  "r = Relu(b) y = Add(r, u)"),
+    "convolved_and_added": "u = Unsqueeze(x, nil) c = Conv<kernel_shape=[1, 1]>(u, kernel) a = Add(c, channels) y = Relu(a)",
+    "convolved_and_added_along": "u = Unsqueeze(x, nil) c = Conv<kernel_shape=[1, 1]>(u, kernel) y = Add(c, row)",
+    "normalized_channels": "u = Unsqueeze(x, nil) y = BatchNormalization<epsilon=0.1>(u, channel, channel, channel, positive)",
+}
+CONSTANTS = {
+    "tiny": 1e-5, "two": 2.0, "one": 1.0, "half": 0.5, "three": 3.0, "zero": 0.0, "root": 2 ** 0.5, "cubic": 0.044715,
+    "rootpi": (2 / np.pi) ** 0.5, "row": [0.5, -1.0, 2.0, 0.25], "column": [[1.0], [2.0], [-3.0]], "square": np.arange(16).reshape(4, 4) / 7 - 1,
+    "ones": np.ones((1, 1, 1, 1)), "kernel": np.array([[1.0, -2], [0.5, 3]]).reshape(2, 2, 1, 1), "channel": [0.5, -1.5], "positive": [0.5, 2.0],
+    "channels": np.array([1.0, -2.0]).reshape(1, 2, 1, 1),
+    "first": [0], "last": [2], "minus": [-1], "nought": 0, "step": 1, "by": [2, 3, 2, 4], "apart": [2, 3, 8], "middle": [2], "between": [2, 3, 5, 4],
+    "longer": [2, 15, 4], "from0": [0], "to2": [2], "from2": [2], "to4": [4], "step1": [1], "nil": [0],
+}
+
+
+def company():
+    """Gives (name, model, inputs) of several nodes, which an optimizer could take for something else."""
+    for name, body in COMPANY.items():
+        nodes = [part.strip() for part in body.split(") ")]
+        text = "\n".join(node if node.endswith(")") else node + ")" for node in nodes)
+        for opset in (17, 21) if "ReduceMean<axes" not in body else (17,):
+            graph = f'<ir_version: 8, opset_import: ["" : {opset}]> g (float[n, 3, 4] x) => (float[*] y) {{\n{text}\n}}'
+            made = onnx.parser.parse_model(graph.replace("[*]", ""))
+            used = {item for node in made.graph.node for item in node.input}
+            for constant in sorted(used & CONSTANTS.keys()):
+                value = np.array(CONSTANTS[constant])
+                made.graph.initializer.append(numpy_helper.from_array(value.astype(F if value.dtype.kind == "f" else L), constant))
+            yield f"company_{name}@opset{opset}", made, [floats(2, 3, 4)]
+
+
 FAMILIES = [unary, binary, casts, moves, reductions, products, automatic, convolutions, resizes, recurrent, quantized, attention]
 
 
@@ -635,3 +717,5 @@ def cases():
             if held is None:
                 held = tuple(range(1, len(inputs))) if given > 1 and count % 3 == 0 else (0,) if given > 1 and count % 11 == 0 else ()
             yield f"{family.__name__}_{operator.lower()}_{count}", *model(operator, inputs, attributes, outputs, held)
+    rng = np.random.default_rng(0)
+    yield from company()

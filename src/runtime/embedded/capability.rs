@@ -133,6 +133,13 @@ pub fn check(model: &ModelProto, table: Table<'static>) -> Result<(), Unsupporte
                 node: name(),
             });
         }
+        if let Some(ranks) = lost_rank(node, &inputs) {
+            return Err(Unsupported::Ranks {
+                operator: operator(),
+                node: name(),
+                ranks,
+            });
+        }
         walk.small_constants(node)?;
         let known = outputs
             .into_iter()
@@ -155,6 +162,30 @@ pub fn only_form(model: &Model) -> Option<Form> {
     let inputs = walk.inputs(node).ok()?;
     walk.small_constants(node).ok()?;
     walk.form(node, &inputs).ok()
+}
+
+/// Gives the ranks of a node's inputs where rten's optimizer would lose a dimension: it takes a constant of one element
+/// for a scalar, and drops `x + 0` and its like though the constant has more dimensions than `x`.
+fn lost_rank(node: &NodeProto, inputs: &[Option<&Known>]) -> Option<String> {
+    if !is_standard(node) || !matches!(node.op_type(), "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Where") {
+        return None;
+    }
+    let ranks = || inputs.iter().flatten().map(|known| known.rank);
+    let one = |known: &&&Known| known.length == Some(1) && known.rank.is_some_and(|rank| rank > 0);
+    let most = inputs
+        .iter()
+        .flatten()
+        .filter(one)
+        .filter_map(|known| known.rank)
+        .max()?;
+    let others = ranks().filter(|rank| *rank != Some(most)).collect::<Vec<_>>();
+    let lower = ranks().count() > 1
+        && others.len() == ranks().count() - 1
+        && others.iter().all(|rank| rank.is_none_or(|rank| rank < most));
+    lower.then(|| {
+        let text = |rank: Option<usize>| rank.map_or_else(|| "?".to_owned(), |rank| rank.to_string());
+        ranks().map(text).collect::<Vec<_>>().join(",")
+    })
 }
 
 fn is_standard(node: &NodeProto) -> bool {

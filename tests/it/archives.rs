@@ -4,6 +4,7 @@ use std::process::Command;
 
 use gpux::store::Store;
 
+use crate::contracts;
 use crate::support::{
     Gpux,
     artifacts::{noise, store_artifact},
@@ -30,7 +31,8 @@ fn what_is_saved_loads_the_same_plain_and_compressed() {
     let folder = tempfile::tempdir().unwrap();
     for file in ["model.tar", "model.tar.zst"] {
         let path = folder.path().join(file).display().to_string();
-        here.ok(["save", "example.com/team/model:1", "-o", &path]);
+        let saved = here.json(["--json", "save", "example.com/team/model:1", "-o", &path]);
+        contracts::command("archived", &saved);
         let there = Gpux::new();
         assert_eq!(there.ok(["load", &path]).trim(), digest);
         assert_eq!(there.run(["store", "verify"]).code, Some(0));

@@ -14,8 +14,9 @@ fn keeps(schema: &str, definition: &str, document: &Value) {
     assert!(errors.is_empty(), "{definition}: {errors:?} in {document}");
 }
 
+/// Checks what a command printed.
 #[track_caller]
-fn command(definition: &str, document: &Value) {
+pub fn command(definition: &str, document: &Value) {
     keeps(
         include_str!("../../registry-spec/commands.schema.json"),
         definition,

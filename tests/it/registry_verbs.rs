@@ -1,5 +1,6 @@
 //! The verbs that reach a registry, from the command line to a real one.
 
+use crate::contracts;
 use crate::support::{
     Gpux,
     deps::fixture,
@@ -18,6 +19,8 @@ fn a_model_built_here_runs_there() {
     here.ok(["tag", "digits:1", &name]);
     let pushed = here.json(["--json", "push", &name]);
     assert_eq!(pushed["digest"], built["digest"]);
+    contracts::command("moved", &pushed);
+    contracts::command("tags", &here.json(["--json", "tags", &name]));
     assert_eq!(here.ok(["tags", &name]), "1\n");
 
     let answer = there.json(["--json", "run", &name, "--input", &input]);
@@ -28,6 +31,7 @@ fn a_model_built_here_runs_there() {
 
     let looked_at = Gpux::new().json(["--json", "inspect", "--remote", &name]);
     assert_eq!(looked_at["digest"], built["digest"]);
+    contracts::command("remote", &looked_at);
     assert!(
         looked_at["layers"]
             .as_array()

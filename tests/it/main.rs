@@ -27,4 +27,5 @@ mod registry_verbs;
 mod run;
 mod store;
 mod support;
+mod tls;
 mod transfer;

@@ -118,7 +118,7 @@ fn of_runtime(error: &runtime::Error) -> Advice {
 fn of_reference(error: &oci::Error) -> Advice {
     match error {
         oci::Error::Reference { .. } => (
-            None,
+            Some(Code::Usage),
             &["a reference is NAME[:TAG], HOST/NAME[:TAG] or HOST/NAME@sha256:HEX, in lower case"],
         ),
         _ => NONE,

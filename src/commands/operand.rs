@@ -36,26 +36,27 @@ impl Operand {
             };
         }
         let reference = text.parse::<Reference>();
-        let is_folder = stat(path)?.is_some_and(|found| found.is_folder);
-        if is_folder
-            && bundle::find_gpuxfile(path)
-                .or_fail(|| format!("cannot look into `{text}`"))?
-                .is_some()
-        {
+        if stat(path)?.is_some_and(|found| found.is_folder) {
             let tagged = match (&reference, store) {
                 (Ok(reference), Some(store)) => store.resolve(reference).is_ok(),
                 _ => false,
             };
-            if tagged {
-                return Err(Failure::new(
-                    Code::Usage,
-                    format!("`{text}` is both a folder here and an artifact in the store"),
-                )
-                .hint(format!(
-                    "write `./{text}` for the folder, or `{text}:latest` for the artifact"
-                )));
+            let gpuxfile = bundle::find_gpuxfile(path).or_fail(|| format!("cannot look into `{text}`"))?;
+            match (gpuxfile.is_some(), tagged) {
+                (true, false) => return Ok(Operand::Directory(path.to_owned())),
+                (false, true) => {}
+                (false, false) => {
+                    let what = format!("`{text}` is a folder without a GPUXfile, and no artifact has this name");
+                    return Err(Failure::new(Code::NotFound, what)
+                        .hint("`gpux init MODEL.onnx` writes a GPUXfile from the model's own signature"));
+                }
+                (true, true) => {
+                    let what = format!("`{text}` is both a folder here and an artifact in the store");
+                    return Err(Failure::new(Code::Usage, what).hint(format!(
+                        "write `./{text}` for the folder, or `{text}:latest` for the artifact"
+                    )));
+                }
             }
-            return Ok(Operand::Directory(path.to_owned()));
         }
         reference
             .map(Operand::Artifact)

@@ -87,3 +87,52 @@ impl<'t> Row<'t> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_is_found_whole_and_only_by_its_own_name() {
+        let table =
+            Table::new("# Head\nMax\n  types a=>b\nMaxPool\n  opset 8-9 12-21\n  @x - 1\n  not @x=1 opset=8-9\n");
+        let row = table.row("MaxPool").unwrap();
+        assert_eq!(row.values("@x"), Some("- 1"));
+        assert_eq!(row.keys().count(), 2);
+        assert_eq!(row.exceptions().collect::<Vec<_>>(), ["@x=1 opset=8-9"]);
+        assert_eq!(
+            [8, 10, 21, 22].map(|opset| row.opsets(opset)),
+            [Some("8-9"), None, Some("12-21"), None]
+        );
+        assert_eq!(table.row("Max").unwrap().keys().count(), 1);
+        assert!(table.row("Pool").is_none() && table.row("# Head").is_none());
+    }
+
+    #[test]
+    fn the_committed_table_is_sorted_and_leaves_out_what_is_silently_wrong() {
+        let rows: Vec<&str> = COMMITTED
+            .text()
+            .lines()
+            .filter(|line| !line.starts_with([' ', '#']))
+            .collect();
+        assert!(rows.is_sorted());
+        for wrong in [
+            "NonMaxSuppression",
+            "DynamicQuantizeLinear",
+            "ScatterElements",
+            "Softplus",
+        ] {
+            assert!(COMMITTED.row(wrong).is_none(), "{wrong}");
+        }
+        let has = |operator: &str, key: &str, value: &str| {
+            COMMITTED
+                .row(operator)
+                .and_then(|row| row.values(key))
+                .is_some_and(|values| values.split(' ').any(|one| one == value))
+        };
+        assert!(has("Resize", "@mode", "linear") && !has("Resize", "@mode", "cubic"));
+        assert!(has("MatMul", "ranks", "n,n") && !has("MatMul", "ranks", "n,1"));
+        assert!(has("MaxPool", "@auto_pad", "SAME_UPPER") && !has("MaxPool", "@auto_pad", "SAME_LOWER"));
+        assert!(!has("Sign", "types", "float32=>float32") && !has("Cast", "types", "float32=>int64"));
+    }
+}

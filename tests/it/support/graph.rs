@@ -173,6 +173,8 @@ pub fn write_function_bomb(folder: &Path, levels: usize) -> PathBuf {
                 &[&to],
             );
             call.domain = (level > 0).then(|| FUNCTIONS.to_owned());
+            // Without names of their own the copies clash, and the load ends early in an error.
+            call.name = Some(format!("call{at}"));
             call
         });
         FunctionProto {

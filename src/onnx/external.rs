@@ -209,8 +209,8 @@ fn text(value: &[u8]) -> std::borrow::Cow<'_, str> {
     String::from_utf8_lossy(value)
 }
 
-/// Gives the type of a tensor and the bytes that its elements take when stored raw.
-fn raw_bytes(tensor: &TensorProto, place: Place<'_>) -> Result<(DType, u64), Error> {
+/// Gives the type of a tensor and how many elements its dimensions make.
+pub(super) fn typed_elements(tensor: &TensorProto, place: Place<'_>) -> Result<(DType, u64), Error> {
     let number = tensor.data_type();
     let dtype = DType::from_onnx(number).ok_or_else(|| Error::TensorType {
         tensor: place.label(),
@@ -220,6 +220,12 @@ fn raw_bytes(tensor: &TensorProto, place: Place<'_>) -> Result<(DType, u64), Err
         tensor: place.label(),
         fault,
     })?;
+    Ok((dtype, elements))
+}
+
+/// Gives the type of a tensor and the bytes that its elements take when stored raw.
+fn raw_bytes(tensor: &TensorProto, place: Place<'_>) -> Result<(DType, u64), Error> {
+    let (dtype, elements) = typed_elements(tensor, place)?;
     if dtype == DType::String {
         return Err(Error::ExternalStrings { tensor: place.label() });
     }

@@ -25,22 +25,3 @@ fn first_command_reads_seven_with_nothing_installed() {
     assert_eq!(answer["outputs"]["digit"]["data"], json!([7]), "{answer}");
     assert_eq!(answer["provider"], "embedded", "{answer}");
 }
-
-#[test]
-fn every_digit_of_the_fixtures_is_read() {
-    let gpux = Gpux::new().with_onnxruntime();
-    let names = [
-        "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine",
-    ];
-    for (digit, name) in names.into_iter().enumerate() {
-        let input = format!("@fixtures/digits/{name}.npy");
-        for provider in ["embedded", "cpu"] {
-            let answer = gpux.json(["run", "fixtures/digits", "--provider", provider, "--input", &input]);
-            assert_eq!(
-                answer["outputs"]["digit"]["data"],
-                json!([digit]),
-                "{name} on {provider}"
-            );
-        }
-    }
-}

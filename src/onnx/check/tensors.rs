@@ -1,6 +1,6 @@
 use prost::bytes::Bytes;
 
-use crate::onnx::external::is_external;
+use crate::onnx::external::{is_external, typed_elements};
 use crate::onnx::proto::{SparseTensorProto, TensorProto};
 use crate::onnx::tensor_data::{Field, count_elements, stored_bytes};
 use crate::onnx::visit::Place;
@@ -27,15 +27,7 @@ pub enum SparseFault {
 /// Checks that a tensor has a type, a size, and as much data as they need; where that is in another file, the walk over
 /// external data checks it.
 pub fn check_tensor(tensor: &TensorProto, place: Place<'_>) -> Result<(), Error> {
-    let number = tensor.data_type();
-    let dtype = DType::from_onnx(number).ok_or_else(|| Error::TensorType {
-        tensor: place.label(),
-        number,
-    })?;
-    let elements = count_elements(&tensor.dims).map_err(|fault| Error::Dims {
-        tensor: place.label(),
-        fault,
-    })?;
+    let (dtype, elements) = typed_elements(tensor, place)?;
     if tensor.segment.is_some() {
         return Err(Error::Segment { tensor: place.label() });
     }

@@ -12,7 +12,9 @@ use std::{collections::BTreeMap, env, error::Error, fs, path::PathBuf, time::Ins
 
 use gpux::{
     onnx,
-    runtime::{Call, Cancel, Engine, LibrarySources, ModelFiles, Session, SessionOptions, Source, Value, cpu},
+    runtime::{
+        Call, Cancel, Engine, LibrarySources, ModelFiles, Session, SessionOptions, Source, Value, ort as onnx_runtime,
+    },
     tensor::Tensor,
 };
 use ort::{session::Session as OrtSession, value::TensorRef};
@@ -82,7 +84,7 @@ fn ort_calls(library: &str, model: &str, rounds: u32) -> Result<(), Box<dyn Erro
 
 /// Times the same calls through the session that `gpux run` and `gpux bench` use.
 fn gpux_calls(library: &str, model: &str, rounds: u32) -> Result<(), Box<dyn Error>> {
-    let engine = cpu::Engine::open(&LibrarySources {
+    let engine = onnx_runtime::Engine::open(&LibrarySources {
         explicit: Some(PathBuf::from(library)),
         ..LibrarySources::default()
     })?;
@@ -101,7 +103,7 @@ fn gpux_calls(library: &str, model: &str, rounds: u32) -> Result<(), Box<dyn Err
     })
 }
 
-fn gpux_session(engine: &cpu::Engine, model: &str) -> Result<Box<dyn Session>, Box<dyn Error>> {
+fn gpux_session(engine: &onnx_runtime::Engine, model: &str) -> Result<Box<dyn Session>, Box<dyn Error>> {
     let parsed = onnx::Model::parse(fs::read(model)?.into())?;
     let files = ModelFiles {
         graph: PathBuf::from(model),

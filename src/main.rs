@@ -12,6 +12,6 @@ static ALLOCATOR: runtime::LimitedAllocator = runtime::LimitedAllocator;
 fn main() -> ExitCode {
     env::prepare(&runtime::ENVIRONMENT);
     let code = gpux::cli::main(std::env::args_os(), Env::read());
-    runtime::cpu::close();
+    runtime::ort::close();
     code
 }

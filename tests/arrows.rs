@@ -54,10 +54,10 @@ const OWNERS: &[(&str, &[&str])] = &[
 const UNSAFE: &[&str] = &[
     "env.rs",
     "fs/map.rs",
-    "runtime/cpu/raw.rs",
     "runtime/embedded/lasting.rs",
     "runtime/limits/allocator.rs",
     "runtime/limits/raw.rs",
+    "runtime/ort/raw.rs",
 ];
 
 #[test]

@@ -114,7 +114,7 @@ impl Opened {
         for refused in &selected.refused {
             context.term.explain(format_args!("not on {refused}"));
         }
-        if let Some(library) = runtime::cpu::loaded_library() {
+        if let Some(library) = runtime::ort::loaded_library() {
             context
                 .term
                 .explain(format_args!("ONNX Runtime is `{}`", library.display()));

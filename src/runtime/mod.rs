@@ -4,12 +4,12 @@
 //! a manifest.
 
 mod call;
-pub mod cpu;
 pub mod embedded;
 mod engine;
 mod error;
 mod library;
 mod limits;
+pub mod ort;
 mod processor;
 mod select;
 

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use super::embedded::Embedded;
 use super::error::Chain;
 use super::{
-    Engine, Error, LibrarySources, Looked, ProviderKind, Session, SessionOptions, Source, UnknownProvider, cpu,
+    Engine, Error, LibrarySources, Looked, ProviderKind, Session, SessionOptions, Source, UnknownProvider, ort,
 };
 
 /// Says which providers may run a model.
@@ -149,7 +149,7 @@ pub fn select(source: &Source<'_>, selection: &Selection) -> Result<Selected, Er
 fn load(provider: ProviderKind, source: &Source<'_>, selection: &Selection) -> Result<Box<dyn Session>, Reason> {
     let loaded = match provider {
         ProviderKind::Cpu => {
-            cpu::Engine::open(&selection.libraries).and_then(|engine| engine.load(source, &selection.session))
+            ort::Engine::open(&selection.libraries).and_then(|engine| engine.load(source, &selection.session))
         }
         ProviderKind::Embedded => Embedded::new().load(source, &selection.session),
         _ => return Err(Reason::NotSupported),

@@ -6,7 +6,7 @@ use gpux::onnx::Model;
 use gpux::onnx::proto::{AttributeProto, GraphProto, NodeProto, TensorProto};
 use gpux::runtime::embedded::{self, Embedded, Unsupported, capability};
 use gpux::runtime::{
-    Call, Cancel, Engine, Error, LibrarySources, ModelFiles, Session, SessionOptions, Source, Value, cpu,
+    Call, Cancel, Engine, Error, LibrarySources, ModelFiles, Session, SessionOptions, Source, Value, ort,
 };
 use gpux::tensor::{DType, Data, Tensor};
 
@@ -49,12 +49,12 @@ fn run(session: &mut dyn Session, inputs: &[Tensor]) -> Result<Vec<Tensor>, Erro
         .collect())
 }
 
-fn onnx_runtime() -> cpu::Engine {
+fn onnx_runtime() -> ort::Engine {
     let sources = LibrarySources {
         python: vec![python_environment()],
         ..LibrarySources::default()
     };
-    cpu::Engine::open(&sources).unwrap()
+    ort::Engine::open(&sources).unwrap()
 }
 
 /// Numbers without a pattern that a mistake could hide in.

@@ -5,7 +5,6 @@
 mod archives;
 mod build;
 mod contracts;
-mod cpu;
 mod dependencies;
 mod distribution;
 mod docs;
@@ -20,6 +19,7 @@ mod limits;
 mod local;
 mod models;
 mod onnx;
+mod onnx_runtime;
 mod providers;
 mod readme;
 mod real_models;

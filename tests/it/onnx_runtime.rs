@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use gpux::onnx::Model;
 use gpux::onnx::proto::GraphProto;
-use gpux::runtime::cpu;
+use gpux::runtime::ort;
 use gpux::runtime::{Call, Cancel, Engine, Error, LibrarySources, ModelFiles, Origin, Session, SessionOptions, Source};
 use gpux::runtime::{Limits, Value, Watchdog};
 use gpux::tensor::{DType, Data, Element, Tensor, TensorName};
@@ -22,11 +22,11 @@ fn sources() -> LibrarySources {
     }
 }
 
-fn engine() -> cpu::Engine {
-    cpu::Engine::open(&sources()).unwrap()
+fn engine() -> ort::Engine {
+    ort::Engine::open(&sources()).unwrap()
 }
 
-fn load(engine: &cpu::Engine, path: &str, external: &[&str]) -> Box<dyn Session> {
+fn load(engine: &ort::Engine, path: &str, external: &[&str]) -> Box<dyn Session> {
     let folder = fixture(path);
     let files = ModelFiles {
         graph: folder.clone(),
@@ -38,7 +38,7 @@ fn load(engine: &cpu::Engine, path: &str, external: &[&str]) -> Box<dyn Session>
     load_files(engine, &files).unwrap()
 }
 
-fn load_files(engine: &cpu::Engine, files: &ModelFiles) -> Result<Box<dyn Session>, Error> {
+fn load_files(engine: &ort::Engine, files: &ModelFiles) -> Result<Box<dyn Session>, Error> {
     let model = Model::parse(std::fs::read(&files.graph).unwrap().into()).unwrap();
     let source = Source {
         files,
@@ -60,7 +60,7 @@ fn run(session: &mut dyn Session, input: Tensor) -> Result<Vec<Tensor>, Error> {
 }
 
 /// Gives `elements` to the model that appends the edge values of its type, and takes them back with the edges.
-fn append<T: Element + Clone>(engine: &cpu::Engine, elements: Vec<T>) -> Vec<T> {
+fn append<T: Element + Clone>(engine: &ort::Engine, elements: Vec<T>) -> Vec<T> {
     let mut session = load(engine, &format!("dtypes/{}.onnx", T::DTYPE), &[]);
     let input = Tensor::from_vec([elements.len()], elements).unwrap();
     let answer = run(session.as_mut(), input).unwrap().remove(0);
@@ -280,7 +280,7 @@ fn a_signature_that_is_not_the_models_is_refused() {
 
 #[test]
 fn the_library_of_the_python_environment_is_found_and_shared_by_every_engine() {
-    let library = |engine: &cpu::Engine| (engine.library().origin, engine.library().path.clone());
+    let library = |engine: &ort::Engine| (engine.library().origin, engine.library().path.clone());
     let (origin, path) = library(&engine());
     assert_eq!(origin, Origin::Python);
     assert!(path.is_absolute());
@@ -293,7 +293,7 @@ fn the_library_of_the_python_environment_is_found_and_shared_by_every_engine() {
         explicit: Some(fixture("mlp/model.onnx")),
         ..LibrarySources::default()
     };
-    let error = cpu::Engine::open(&other).unwrap_err();
+    let error = ort::Engine::open(&other).unwrap_err();
     assert!(matches!(error, Error::OtherLibrary { .. }), "{error}");
 }
 

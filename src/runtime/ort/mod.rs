@@ -1,6 +1,7 @@
-//! ONNX Runtime, loaded at run time, on the processor.
+//! ONNX Runtime, loaded at run time, with any of its execution providers.
 
 mod external;
+mod provider;
 mod raw;
 mod session;
 mod stopper;
@@ -14,6 +15,8 @@ use ort::logging::LogLevel;
 use ort::session::Session as OrtSession;
 use ort::session::builder::SessionBuilder;
 
+pub use provider::Provider;
+
 use super::{Error, Foreign, Library, LibrarySources, Session, SessionOptions, Source, usable_threads};
 
 /// What the process has loaded; it has one ONNX Runtime at most, and starts it once.
@@ -25,14 +28,17 @@ struct Loaded {
     library: Library,
 }
 
-/// Is ONNX Runtime with its processor provider.
+/// Is ONNX Runtime with one of its execution providers.
 ///
 /// Engines of one process share the library and the environment of the first.
 #[derive(Clone, Debug)]
-pub struct Engine(Arc<Loaded>);
+pub struct Engine {
+    loaded: Arc<Loaded>,
+    provider: Provider,
+}
 
 impl Engine {
-    /// Loads ONNX Runtime, or gives the one that the process has loaded.
+    /// Loads ONNX Runtime, or gives the one that the process has loaded, with the processor as its provider.
     ///
     /// Errors: [`Error::Library`] names every place where a library was looked for; [`Error::OtherLibrary`] where
     /// `sources` insists on one and the process has another; [`Error::Environment`] where it does not start, as after
@@ -45,7 +51,7 @@ impl Engine {
                     loaded: loaded.library.path.clone(),
                     wanted: wanted.clone(),
                 }),
-                _ => Ok(Engine(Arc::clone(loaded))),
+                _ => Ok(Engine::on_cpu(Arc::clone(loaded))),
             };
         }
         let (library, builder) = sources.load()?;
@@ -60,23 +66,36 @@ impl Engine {
         environment.set_log_level(LogLevel::Fatal);
         let opened = Arc::new(Loaded { environment, library });
         *loaded = Some(Arc::clone(&opened));
-        Ok(Engine(opened))
+        Ok(Engine::on_cpu(opened))
+    }
+
+    fn on_cpu(loaded: Arc<Loaded>) -> Self {
+        Engine {
+            loaded,
+            provider: Provider::CPU,
+        }
+    }
+
+    /// Gives the engine whose sessions are for `provider`.
+    pub fn with_provider(self, provider: Provider) -> Self {
+        Engine { provider, ..self }
     }
 
     /// Gives the library that is in use.
     pub fn library(&self) -> &Library {
-        &self.0.library
+        &self.loaded.library
     }
 
     /// Sets up what does not depend on the model.
     fn builder(&self, options: &SessionOptions) -> Result<SessionBuilder, ort::Error> {
         let threads = options.threads.unwrap_or_else(usable_threads);
-        Ok(OrtSession::builder(&self.0.environment)?
+        let builder = OrtSession::builder(&self.loaded.environment)?
             .with_intra_threads(threads)?
             // Spinning threads take the processor from everybody else between two calls.
             .with_intra_op_spinning(false)?
             .with_inter_op_spinning(false)?
-            .with_prepacking(options.prepack)?)
+            .with_prepacking(options.prepack)?;
+        self.provider.register(builder)
     }
 }
 
@@ -98,7 +117,7 @@ impl super::Engine for Engine {
             .map_err(|source| Error::Load {
                 source: Foreign(source),
             })?;
-        Ok(Box::new(session::CpuSession::new(loaded, source.signature)?))
+        Ok(Box::new(session::GraphSession::new(loaded, source.signature)?))
     }
 }
 

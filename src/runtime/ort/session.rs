@@ -9,8 +9,8 @@ use super::tensors;
 use crate::runtime::{Call, Error, Foreign, Session, Value};
 use crate::tensor::{Port, Signature};
 
-/// Is a model in ONNX Runtime.
-pub(super) struct CpuSession {
+/// Is a model in ONNX Runtime, on whichever provider it was loaded for.
+pub(super) struct GraphSession {
     session: OrtSession,
     signature: Signature,
     stopper: Arc<Stopper>,
@@ -18,7 +18,7 @@ pub(super) struct CpuSession {
     timer: Option<Timer>,
 }
 
-impl CpuSession {
+impl GraphSession {
     /// Joins what ONNX Runtime loaded with what the ONNX file declares.
     ///
     /// Errors: [`Error::PortNames`] where the two have other names or another order.
@@ -36,7 +36,7 @@ impl CpuSession {
         let options = RunOptions::new().map_err(|source| Error::Load {
             source: Foreign(source),
         })?;
-        Ok(CpuSession {
+        Ok(GraphSession {
             session,
             signature: signature.clone(),
             stopper: Arc::new(Stopper::new(options)),
@@ -58,7 +58,7 @@ impl CpuSession {
     }
 }
 
-impl Session for CpuSession {
+impl Session for GraphSession {
     fn signature(&self) -> &Signature {
         &self.signature
     }

@@ -4,8 +4,8 @@
 //!
 //! ```text
 //! main → cli → commands → bundle   → gpuxfile, onnx → tensor
-//!                       → predict  → runtime → onnx, tensor
-//!                                    store, bundle → oci, fs
+//!                       → predict  → runtime → provider, onnx, tensor
+//!                                    provider, store, bundle → oci, fs
 //! ```
 //!
 //! | on disk | module |
@@ -15,6 +15,7 @@
 //! | `GPUXfile`, `gpux.yml` | [`gpuxfile`] |
 //! | `*.onnx` | [`onnx`] |
 //! | `.npy`, `.npz`, `.raw`, JSON tensors | [`tensor`] |
+//! | `$GPUX_HOME/providers/NAME-VERSION/` | [`provider`] |
 //! | shared libraries of ONNX Runtime | [`runtime`] |
 //!
 //! `tests/arrows.rs` holds the table of who may name whom.
@@ -28,6 +29,7 @@ pub mod gpuxfile;
 pub mod oci;
 pub mod onnx;
 pub mod predict;
+pub mod provider;
 pub mod registry;
 pub mod runtime;
 pub mod store;

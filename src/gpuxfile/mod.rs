@@ -43,6 +43,17 @@ pub const DEPTH_LIMIT: usize = 32;
 
 /// Names what `runtime.provider` may list, best first, after `auto`.
 pub const PROVIDERS: &[&str] = &[
-    "auto", "tensorrt", "cuda", "migraphx", "rocm", "coreml", "directml", "openvino", "qnn", "webgpu", "cpu",
+    "auto",
+    "tensorrt",
+    "tensorrt-rtx",
+    "cuda",
+    "migraphx",
+    "rocm",
+    "coreml",
+    "directml",
+    "openvino",
+    "qnn",
+    "webgpu",
+    "cpu",
     "embedded",
 ];

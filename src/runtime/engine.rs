@@ -1,7 +1,5 @@
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use super::{Call, Error, Value};
 use crate::onnx;
@@ -54,77 +52,4 @@ pub struct SessionOptions {
     pub threads: Option<usize>,
     /// Whether weights are rearranged at load: slower to load, faster in batches.
     pub prepack: bool,
-}
-
-/// Names an execution provider, or the embedded engine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum ProviderKind {
-    TensorRt,
-    Cuda,
-    MiGraphX,
-    CoreMl,
-    DirectMl,
-    OpenVino,
-    Qnn,
-    WebGpu,
-    Cpu,
-    Embedded,
-}
-
-impl ProviderKind {
-    /// Every kind, best first.
-    pub const ALL: [ProviderKind; 10] = [
-        ProviderKind::TensorRt,
-        ProviderKind::Cuda,
-        ProviderKind::MiGraphX,
-        ProviderKind::CoreMl,
-        ProviderKind::DirectMl,
-        ProviderKind::OpenVino,
-        ProviderKind::Qnn,
-        ProviderKind::WebGpu,
-        ProviderKind::Cpu,
-        ProviderKind::Embedded,
-    ];
-
-    /// Gives the name used on the command line, in GPUXfiles and in answers.
-    pub fn name(self) -> &'static str {
-        match self {
-            ProviderKind::TensorRt => "tensorrt",
-            ProviderKind::Cuda => "cuda",
-            ProviderKind::MiGraphX => "migraphx",
-            ProviderKind::CoreMl => "coreml",
-            ProviderKind::DirectMl => "directml",
-            ProviderKind::OpenVino => "openvino",
-            ProviderKind::Qnn => "qnn",
-            ProviderKind::WebGpu => "webgpu",
-            ProviderKind::Cpu => "cpu",
-            ProviderKind::Embedded => "embedded",
-        }
-    }
-}
-
-impl fmt::Display for ProviderKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-/// Says that a text names no provider.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("`{0}` is not a provider")]
-pub struct UnknownProvider(pub String);
-
-impl FromStr for ProviderKind {
-    type Err = UnknownProvider;
-
-    /// Reads a provider's name; `rocm` is read as `migraphx`.
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text == "rocm" {
-            return Ok(ProviderKind::MiGraphX);
-        }
-        ProviderKind::ALL
-            .into_iter()
-            .find(|kind| kind.name() == text)
-            .ok_or_else(|| UnknownProvider(text.to_owned()))
-    }
 }

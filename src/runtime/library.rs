@@ -8,6 +8,7 @@ use ort::environment::EnvironmentBuilder;
 
 use super::error::Chain;
 use crate::fs;
+use crate::provider::Origin;
 
 /// The oldest ONNX Runtime that is accepted.
 ///
@@ -29,28 +30,6 @@ pub struct LibrarySources {
     pub python: Vec<PathBuf>,
     /// The system's folders of libraries.
     pub system: Vec<PathBuf>,
-}
-
-/// Says what made a place worth a look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
-    Explicit,
-    Pack,
-    Executable,
-    Python,
-    System,
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Origin::Explicit => "ORT_DYLIB_PATH",
-            Origin::Pack => "installed packs",
-            Origin::Executable => "beside the executable",
-            Origin::Python => "the active Python environment",
-            Origin::System => "the system",
-        })
-    }
 }
 
 /// Is one place that was looked at, and why it did not give a library.

@@ -14,12 +14,14 @@ mod processor;
 mod select;
 
 pub use call::{Call, Cancel, Value};
-pub use engine::{Engine, ModelFiles, ProviderKind, Session, SessionOptions, Source, UnknownProvider};
+pub use engine::{Engine, ModelFiles, Session, SessionOptions, Source};
 pub use error::{Error, Foreign};
-pub use library::{Library, LibrarySources, Looked, NotFound, OLDEST_VERSION, Origin, Refusal};
+pub use library::{Library, LibrarySources, Looked, NotFound, OLDEST_VERSION, Refusal};
 pub use limits::{Broken, EXIT_CODE, LimitedAllocator, Limits, MemoryUse, Phase, Watchdog};
 pub use processor::{processor_name, usable_threads};
 pub use select::{ProviderOrder, Reason, Refusals, Refused, Selected, Selection, select};
+
+pub use crate::provider::{Origin, ProviderKind, UnknownProvider};
 
 /// The environment that engines need, set or removed (`None`) in main before any thread and any library.
 ///

@@ -65,11 +65,15 @@ impl Progress for Moving {
                     blob.bar.advance(bytes);
                 }
             }
-            Event::Restarted { digest } => {
+            Event::Restarted { digest, held_bytes } => {
                 if let Some(blob) = blobs.get_mut(&digest) {
-                    blob.bar.restart(std::mem::take(&mut blob.moved_bytes));
+                    blob.bar.restart(std::mem::replace(&mut blob.moved_bytes, held_bytes));
+                    blob.bar.advance(held_bytes);
                 }
-                self.line(format_args!("{}  starts over", digest.short()));
+                match held_bytes {
+                    0 => self.line(format_args!("{}  starts over", digest.short())),
+                    held => self.line(format_args!("{}  goes on after {}", digest.short(), bytes(held))),
+                }
             }
             Event::Waiting { digest } => {
                 self.line(format_args!("{}  is moved by another gpux: waiting", digest.short()));

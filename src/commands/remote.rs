@@ -74,6 +74,7 @@ impl RemoteArgs {
                 none: given.no_proxy.clone(),
             },
             clock: Some(env::now),
+            memory: context.home().ok().map(|home| home.join("cache")),
             ..Options::default()
         })
     }

@@ -60,6 +60,15 @@ impl File {
         File::with(&options, "create", path)
     }
 
+    /// Opens a file as [`File::open_or_create`] does; one that is made is its owner's alone to read.
+    pub fn open_or_create_private(path: &Path) -> Result<File, Error> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        File::with(&options, "create", path)
+    }
+
     /// Opens a file for writing at its end, wherever that is by then, and makes it if it does not exist.
     pub fn open_to_append(path: &Path) -> Result<File, Error> {
         File::with(OpenOptions::new().append(true).create(true), "create", path)

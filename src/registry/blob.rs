@@ -9,7 +9,8 @@ use bytes::Bytes;
 use reqwest::{
     Method, StatusCode,
     header::{
-        ACCEPT_ENCODING, ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderValue, LOCATION, RANGE,
+        ACCEPT_ENCODING, ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName, HeaderValue,
+        LOCATION, RANGE,
     },
 };
 use tokio::time;
@@ -19,6 +20,7 @@ use super::{
     client::{Call, Client, Payload, header_text, transport},
     endpoint::shown,
     error::Error,
+    memory::Lesson,
 };
 use crate::oci::{Descriptor, Digest, MAX_DOCUMENT_BYTES, Repository};
 
@@ -115,6 +117,8 @@ pub struct Upload {
     pub location: Url,
     /// Bytes that the registry says it has. Units: bytes.
     pub held_bytes: u64,
+    /// Chunks that are not the last must have at least so many. Units: bytes.
+    pub smallest_chunk_bytes: u64,
 }
 
 /// What opening an upload led to.
@@ -218,11 +222,15 @@ impl Client {
                 if header_text(&response, CONTENT_RANGE) != Some(&whole) {
                     return Ok(BlobAnswer::StartOver);
                 }
+                self.learn_ranges(true);
                 end - start
             }
             // All of it was asked for, and all of it came.
             (Some((0, end)), _) if end == request.size_bytes => end,
-            (Some(_), _) => return Ok(BlobAnswer::StartOver),
+            (Some(_), _) => {
+                self.learn_ranges(false);
+                return Ok(BlobAnswer::StartOver);
+            }
             (None, StatusCode::OK) => request.size_bytes,
             (None, _) => {
                 return Err(Error::Protocol {
@@ -246,6 +254,12 @@ impl Client {
             etag,
             location,
         })))
+    }
+
+    fn learn_ranges(&self, honoured: bool) {
+        if self.profile().ranges != honoured {
+            self.learn(Lesson::Ranges(honoured));
+        }
     }
 
     /// Reads a small blob whole, such as a config; `None` for one larger than a manifest may be.
@@ -279,17 +293,54 @@ impl Client {
         Ok(Some(bytes))
     }
 
-    /// Opens an upload, or has the blob mounted from another repository of the same registry.
+    /// Opens an upload, or has the blob mounted from another repository of the same registry. A registry that refuses the
+    /// mount, or the right to read there, is sent the blob.
     pub async fn start_upload(
         &self,
         repository: &Repository,
         digest: &Digest,
         mount_from: Option<&Repository>,
     ) -> Result<UploadStart, Error> {
+        if let Some(from) = mount_from.filter(|_| self.profile().mounts) {
+            match self.post_upload(repository, Some((digest, from))).await {
+                // Who may not read the other repository may still write to this one.
+                Err(
+                    Error::Unauthorized { .. }
+                    | Error::Status {
+                        status: 401 | 403 | 404,
+                        ..
+                    },
+                ) => {}
+                Err(Error::Status {
+                    status: 400 | 405 | 415 | 422 | 501,
+                    ..
+                }) => self.learn(Lesson::Mounts(false)),
+                result => return result,
+            }
+        }
+        Ok(UploadStart::Open(self.open_upload(repository).await?))
+    }
+
+    /// Opens an upload.
+    pub async fn open_upload(&self, repository: &Repository) -> Result<Upload, Error> {
+        match self.post_upload(repository, None).await? {
+            UploadStart::Open(upload) => Ok(upload),
+            UploadStart::Mounted => Err(Error::Protocol {
+                address: shown(&self.endpoint().base),
+                why: "it mounted what it was not asked to",
+            }),
+        }
+    }
+
+    async fn post_upload(
+        &self,
+        repository: &Repository,
+        mount: Option<(&Digest, &Repository)>,
+    ) -> Result<UploadStart, Error> {
         let name = self.endpoint().repository(repository.as_str());
         let mut url = self.url(&format!("{name}/blobs/uploads/"));
         let mut scope = self.scope(repository, "pull,push");
-        if let Some(from) = mount_from.filter(|_| self.profile().mounts) {
+        if let Some((digest, from)) = mount {
             let from_name = self.endpoint().repository(from.as_str());
             url.query_pairs_mut()
                 .append_pair("mount", &digest.to_string())
@@ -298,27 +349,46 @@ impl Client {
         }
         let call = self.call("start an upload at", Method::POST, url, scope);
         let response = self.send(&call).await?;
-        match response.status() {
-            StatusCode::CREATED if mount_from.is_some() => Ok(UploadStart::Mounted),
-            StatusCode::ACCEPTED | StatusCode::CREATED => {
-                let location = self.upload_location(&response)?;
-                Ok(UploadStart::Open(Upload {
-                    location,
-                    held_bytes: 0,
-                }))
+        match (response.status(), mount) {
+            (StatusCode::CREATED, Some((digest, _))) => {
+                self.check_stored("the blob", &response, digest)?;
+                Ok(UploadStart::Mounted)
             }
+            (StatusCode::ACCEPTED | StatusCode::CREATED, _) => Ok(UploadStart::Open(Upload {
+                location: self.upload_location(&response)?,
+                held_bytes: 0,
+                smallest_chunk_bytes: header_text(&response, HeaderName::from_static("oci-chunk-min-length"))
+                    .and_then(|text| text.parse().ok())
+                    .unwrap_or(0),
+            })),
             _ => Err(self.status_error(call.act, response).await),
         }
     }
 
-    /// Asks how much of an interrupted upload the registry holds; `None` when it no longer knows it.
-    pub async fn upload_status(&self, repository: &Repository, location: &Url) -> Result<Option<Upload>, Error> {
-        let call = self.call(
-            "ask for",
-            Method::GET,
-            location.clone(),
-            self.scope(repository, "pull,push"),
+    /// Takes up an upload of an earlier process whose address was noted; `None` when the registry no longer knows it, or
+    /// when it must not be sent anything there.
+    pub async fn reopen_upload(&self, repository: &Repository, location: &str) -> Option<Upload> {
+        let location = Url::parse(location).ok()?;
+        let stronger = matches!(
+            (location.scheme(), self.endpoint().base.scheme()),
+            ("https", _) | ("http", "http")
         );
+        if !stronger || !location.username().is_empty() || location.password().is_some() {
+            return None;
+        }
+        let upload = Upload {
+            location,
+            held_bytes: 0,
+            smallest_chunk_bytes: 0,
+        };
+        // Whatever goes wrong here, a new upload can be opened, and says better what is wrong.
+        self.upload_status(repository, &upload).await.ok().flatten()
+    }
+
+    /// Asks how much of an interrupted upload the registry holds; `None` when it no longer knows it.
+    pub async fn upload_status(&self, repository: &Repository, upload: &Upload) -> Result<Option<Upload>, Error> {
+        let scope = self.scope(repository, "pull,push");
+        let call = self.call("ask for", Method::GET, upload.location.clone(), scope);
         let response = self.send(&call).await?;
         if !matches!(
             response.status(),
@@ -327,19 +397,20 @@ impl Client {
             return Ok(None);
         }
         // `0-0` is said for nothing and for one byte alike; nothing is the safe reading.
-        let held_bytes = header_text(&response, RANGE)
-            .and_then(|text| {
-                text.trim_start_matches("bytes=")
-                    .strip_prefix("0-")?
-                    .parse::<u64>()
-                    .ok()
-            })
-            .map_or(0, |last| if last == 0 { 0 } else { last + 1 });
-        let location = self.upload_location(&response).unwrap_or_else(|_| location.clone());
-        Ok(Some(Upload { location, held_bytes }))
+        let held_bytes = held_by(&response).filter(|held| *held > 1).unwrap_or(0);
+        let location = match self.upload_location(&response) {
+            Ok(location) => location,
+            Err(Error::Protocol { .. }) => upload.location.clone(),
+            Err(error) => return Err(error),
+        };
+        Ok(Some(Upload {
+            location,
+            held_bytes,
+            smallest_chunk_bytes: upload.smallest_chunk_bytes,
+        }))
     }
 
-    /// Sends bytes `start..end` of a blob as one PATCH and answers where the next request goes.
+    /// Sends bytes of a blob, up to `end`, as one PATCH and answers where the next request goes.
     pub async fn patch_upload(
         &self,
         repository: &Repository,
@@ -356,9 +427,13 @@ impl Client {
         call.sent = Some(sent);
         let response = self.send(&call).await?;
         match response.status() {
-            StatusCode::ACCEPTED | StatusCode::CREATED | StatusCode::NO_CONTENT => Ok(Upload {
+            StatusCode::ACCEPTED | StatusCode::CREATED | StatusCode::NO_CONTENT | StatusCode::OK => Ok(Upload {
                 location: self.upload_location(&response)?,
-                held_bytes: end,
+                // Less than was sent is believed; what makes no sense is left to the digest at the end.
+                held_bytes: held_by(&response)
+                    .filter(|held| start < *held && *held < end)
+                    .unwrap_or(end),
+                smallest_chunk_bytes: upload.smallest_chunk_bytes,
             }),
             _ => Err(self.status_error(call.act, response).await),
         }
@@ -406,7 +481,7 @@ impl Client {
         response: &reqwest::Response,
         digest: &Digest,
     ) -> Result<(), Error> {
-        let name = reqwest::header::HeaderName::from_static("docker-content-digest");
+        let name = HeaderName::from_static("docker-content-digest");
         match header_text(response, name) {
             Some(got) if got != digest.to_string() => Err(Error::Digest {
                 what,
@@ -435,4 +510,10 @@ impl Client {
             }),
         }
     }
+}
+
+/// The number of bytes that the Range of an upload's answer names.
+fn held_by(response: &reqwest::Response) -> Option<u64> {
+    let text = header_text(response, RANGE)?.trim_start_matches("bytes=");
+    text.strip_prefix("0-")?.parse::<u64>().ok()?.checked_add(1)
 }

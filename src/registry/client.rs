@@ -2,7 +2,8 @@
 
 use std::{
     fmt,
-    sync::{Arc, atomic::AtomicU64, atomic::Ordering},
+    path::PathBuf,
+    sync::{Arc, MutexGuard, PoisonError, atomic::AtomicU64, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -19,6 +20,7 @@ use super::{
     auth::{Challenge, Credential, Grants, read_token},
     endpoint::{Endpoint, PinnedResolver, SharedResolver, check_realm, shown},
     error::{Error, is_transient_status, quote},
+    memory::{Lesson, Memory},
     profile::Profile,
     retry::{Retries, retry_after},
 };
@@ -52,6 +54,8 @@ pub struct Options {
     pub stall_timeout: Duration,
     /// Reads the clock, against which a `Retry-After` that is a date is held; without it, such dates do not count.
     pub clock: Option<fn() -> jiff::Timestamp>,
+    /// The folder in which what registries have shown of themselves is kept; without it nothing is.
+    pub memory: Option<PathBuf>,
     /// Who we say we are.
     pub user_agent: String,
 }
@@ -68,6 +72,7 @@ impl Default for Options {
             connect_timeout: Duration::from_secs(15),
             stall_timeout: Duration::from_secs(30),
             clock: None,
+            memory: None,
             user_agent: concat!("gpux/", env!("CARGO_PKG_VERSION")).to_owned(),
         }
     }
@@ -96,9 +101,22 @@ struct Inner {
     resolver: Arc<PinnedResolver>,
     credential: Option<Credential>,
     grants: Mutex<Grants>,
-    profile: Profile,
+    memory: std::sync::Mutex<Memory>,
     options: Options,
     requests: AtomicU64,
+}
+
+impl Inner {
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        // A lesson is taken whole or not.
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.memory().keep();
+    }
 }
 
 impl fmt::Debug for Client {
@@ -142,7 +160,9 @@ impl Client {
         let endpoint = Endpoint::new(host, plain)?;
         let resolver = Arc::new(PinnedResolver::default());
         let http = connector(&options, &resolver)?;
-        let profile = Profile::of(endpoint.base.host_str().unwrap_or_default());
+        let table = Profile::of(endpoint.base.host_str().unwrap_or_default());
+        let now = options.clock.map(|clock| clock().as_second());
+        let memory = Memory::recall(options.memory.as_deref(), host.as_str(), (table, now));
         Ok(Self {
             inner: Arc::new(Inner {
                 endpoint,
@@ -150,7 +170,7 @@ impl Client {
                 resolver,
                 credential,
                 grants: Mutex::default(),
-                profile,
+                memory: memory.into(),
                 options,
                 requests: AtomicU64::new(0),
             }),
@@ -162,9 +182,14 @@ impl Client {
         &self.inner.endpoint.host
     }
 
-    /// What is known of this registry.
-    pub fn profile(&self) -> &Profile {
-        &self.inner.profile
+    /// What is known of this registry by now.
+    pub fn profile(&self) -> Profile {
+        self.inner.memory().profile()
+    }
+
+    /// Takes what an answer showed into the profile; it is kept when the last clone of the client goes.
+    pub fn learn(&self, lesson: Lesson) {
+        self.inner.memory().learn(lesson);
     }
 
     /// The options it was made with.
@@ -448,6 +473,8 @@ impl Client {
         }
         request = match &call.payload {
             Payload::Empty if matches!(call.method, Method::GET | Method::HEAD | Method::DELETE) => request,
+            // Said twice it is an error to proxies.
+            Payload::Empty if call.headers.contains_key(CONTENT_LENGTH) => request,
             Payload::Empty => request.header(CONTENT_LENGTH, 0),
             Payload::Bytes(bytes) => request.body(bytes.clone()),
             Payload::Stream(make) => request.body(make()),
@@ -459,7 +486,9 @@ impl Client {
             let before = call.sent.as_ref().map(|sent| sent.load(Ordering::Relaxed));
             match time::timeout(patience, &mut answer).await {
                 Ok(result) => {
-                    return result.map_err(|source| transport(call.act, url, source));
+                    let response = result.map_err(|source| transport(call.act, url, source))?;
+                    self.recognise(&response);
+                    return Ok(response);
                 }
                 Err(_) if before != call.sent.as_ref().map(|sent| sent.load(Ordering::Relaxed)) => {}
                 Err(_) => {
@@ -469,6 +498,14 @@ impl Client {
                     });
                 }
             }
+        }
+    }
+
+    /// Looks at whose software answers, where the host's name does not say.
+    fn recognise(&self, response: &reqwest::Response) {
+        let unknown = self.inner.endpoint.is_own(response.url()) && !self.profile().is_known();
+        if let Some(found) = Profile::recognised(response.headers()).filter(|_| unknown) {
+            self.learn(Lesson::Software(found.name));
         }
     }
 
@@ -525,6 +562,7 @@ impl Client {
         }
         let status = response.status().as_u16();
         let address = shown(response.url());
+        let retry_after = self.asked_wait(&response);
         let body = self
             .read_body(response, "the error", SMALL_BODY_BYTES)
             .await
@@ -539,6 +577,7 @@ impl Client {
             status,
             code: code.map(|text| quote(&text)),
             message: message.map(|text| quote(&text)),
+            retry_after,
         }
     }
 }

@@ -74,6 +74,8 @@ pub enum Error {
         code: Option<String>,
         /// The registry's own words, cut and without control characters.
         message: Option<String>,
+        /// How long the registry asks to be left alone.
+        retry_after: Option<Duration>,
     },
     /// What was asked for is not there.
     #[error("{what} does not exist at {host}")]
@@ -247,6 +249,14 @@ impl Error {
             | Self::HelperFailed { .. }
             | Self::File(_) => ErrorKind::Local,
             _ => ErrorKind::Registry,
+        }
+    }
+
+    /// How long the registry asks to be left alone, if it does.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Status { retry_after, .. } => *retry_after,
+            _ => None,
         }
     }
 

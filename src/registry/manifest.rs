@@ -11,6 +11,7 @@ use super::{
     client::{Client, Payload, header_text},
     endpoint::shown,
     error::{Error, quote},
+    memory::Lesson,
 };
 use crate::oci::{Descriptor, Digest, Index, MAX_DOCUMENT_BYTES, MediaType, Repository, Tag};
 
@@ -138,6 +139,10 @@ impl Client {
         let response = self.send(&call).await?;
         match response.status() {
             StatusCode::CREATED | StatusCode::OK | StatusCode::ACCEPTED | StatusCode::NO_CONTENT => {
+                // Said only where the subject will be found by the referrers endpoint.
+                if response.headers().contains_key("oci-subject") && !self.profile().referrers {
+                    self.learn(Lesson::Referrers(true));
+                }
                 self.check_stored("the manifest", &response, &manifest.digest)
             }
             _ => Err(self.status_error(call.act, response).await),
@@ -257,6 +262,9 @@ impl Client {
                     .read_body(response, "the list of referrers", MAX_DOCUMENT_BYTES)
                     .await?;
                 return self.read_index(&body);
+            }
+            if response.status() == StatusCode::NOT_FOUND {
+                self.learn(Lesson::Referrers(false));
             }
         }
         let Ok(tag) = digest.to_string().replace(':', "-").parse::<Tag>() else {

@@ -12,6 +12,7 @@ mod credentials;
 mod endpoint;
 mod error;
 mod manifest;
+mod memory;
 mod profile;
 mod retry;
 
@@ -21,6 +22,7 @@ pub use client::{Client, Options, Proxies};
 pub use credentials::{CredentialSources, erase_credential, find_credential, store_credential};
 pub use error::{Error, ErrorKind};
 pub use manifest::{ManifestName, RawManifest};
+pub use memory::Lesson;
 pub use profile::{Profile, Upload as UploadStyle};
 pub use reqwest::{Body, Url};
 pub use retry::Retries;

@@ -7,7 +7,7 @@
 //! | `store/blobs/ALGORITHM/HEX` | `blob`, and what a manifest names in `graph` |
 //! | `store.lock` | `lock` |
 //! | `leases/ID` | `lease` |
-//! | `ingest/ID`, `ingest/ALGORITHM-HEX` | `ingest`, `part` |
+//! | `ingest/ID`, `ingest/ALGORITHM-HEX`, `ingest/upload-HEX` | `ingest`, `part`, `notes` |
 //! | `cache/verified` | `verdicts` |
 //!
 //! A writer takes a [`Lease`], ingests blobs under it, tags, and drops the lease; a reader takes the lease of what it
@@ -23,6 +23,7 @@ mod ingest;
 mod layout;
 mod lease;
 mod lock;
+mod notes;
 mod part;
 mod tags;
 mod verdicts;
@@ -48,6 +49,7 @@ pub use error::Error;
 pub use gc::{GcOptions, GcReport};
 pub use ingest::Ingest;
 pub use lease::Lease;
+pub use notes::Notes;
 pub use part::{Claim, Part};
 pub use tags::Entry;
 pub use verify::{Damaged, Missing, Unreadable, VerifyReport};

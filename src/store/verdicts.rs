@@ -126,7 +126,8 @@ fn parse(line: &str) -> Option<(Digest, Fingerprint)> {
     ))
 }
 
-fn checksum(text: &str) -> String {
+/// Tells a line that was written whole from one that was not.
+pub(super) fn checksum(text: &str) -> String {
     let mut hasher = Hasher::new(crate::oci::Algorithm::Sha256);
     hasher.update(text.as_bytes());
     hasher.finish().short()

@@ -520,7 +520,10 @@ impl Shared {
     async fn restart(self: &Arc<Self>, job: usize, mut active: Active) -> Result<(), Error> {
         let (blob, download) = (self.board().jobs[job].blob, Arc::clone(&active.download));
         blocking(move || download.reset()).await?;
-        self.tell(Event::Restarted { digest: blob.digest });
+        self.tell(Event::Restarted {
+            digest: blob.digest,
+            held_bytes: 0,
+        });
         active.whole = true;
         active.etag = None;
         active.location = None;

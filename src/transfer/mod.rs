@@ -12,6 +12,7 @@ mod pull;
 mod push;
 mod ramp;
 mod remote;
+mod send;
 mod upload;
 
 pub use archive::{Archived, load, save};

@@ -21,10 +21,12 @@ pub enum Event {
         /// How much more.
         bytes: u64,
     },
-    /// What came of it was thrown away; it starts over.
+    /// It was interrupted and goes on; what is not held moves again.
     Restarted {
         /// The blob.
         digest: Digest,
+        /// What is there, from the beginning.
+        held_bytes: u64,
     },
     /// Another process is moving it; that one is waited for.
     Waiting {

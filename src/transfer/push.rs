@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeSet,
-    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -10,17 +9,17 @@ use std::{
     time::Instant,
 };
 
-use tokio::{sync::Semaphore, task::JoinSet, time};
+use tokio::{sync::Semaphore, task::JoinSet};
 
 use super::{
     error::Error,
     fetch::blocking,
     progress::{Event, Progress, Skip},
     pull::{Remote, Report},
-    upload::FileBody,
+    send::{End, Sending},
 };
 use crate::oci::{Descriptor, Digest, Document, MAX_DOCUMENT_BYTES, Reference, Repository, Tag};
-use crate::registry::{self, BodySource, Client, ManifestName, RawManifest, Upload, UploadStart, UploadStyle};
+use crate::registry::{self, Client, ManifestName, RawManifest};
 use crate::store::{Blob, Lease, Store};
 
 /// Blobs sent at once.
@@ -203,93 +202,25 @@ impl Push {
             self.skip(blob, Skip::Present);
             return Ok(());
         }
+        // A registry whose answers were not true is not asked to mount either.
+        let from = self.siblings.iter().find(|(_, held)| ask && held.contains(&digest));
         let store = self.store.clone();
         let path = blocking(move || store.blob(&digest)).await?;
-        let from = self
-            .siblings
-            .iter()
-            .find(|(_, held)| held.contains(&digest))
-            .map(|(name, _)| name);
-        let upload = match self.client.start_upload(repository, &digest, from).await? {
-            UploadStart::Mounted => {
-                self.skip(blob, Skip::Mounted);
-                return Ok(());
-            }
-            UploadStart::Open(upload) => upload,
+        let sending = Sending {
+            client: &self.client,
+            store: &self.store,
+            reference: &self.reference,
+            blob: *blob,
+            progress: &self.progress,
         };
-        self.progress.event(Event::Started {
-            digest,
-            size_bytes: blob.size_bytes,
-            held_bytes: 0,
-        });
-        self.send_bytes(blob, path, upload).await?;
-        self.progress.event(Event::Finished { digest });
+        let sent = sending.run(path, from.map(|(name, _)| name)).await;
+        self.moved.fetch_add(sent.moved_bytes, Ordering::Relaxed);
+        self.skipped.fetch_add(sent.held_bytes, Ordering::Relaxed);
+        match sent.end? {
+            End::Mounted => self.skip(blob, Skip::Mounted),
+            End::Arrived => self.progress.event(Event::Finished { digest }),
+        }
         Ok(())
-    }
-
-    /// Sends a blob's bytes until the registry has them: again from where an interruption left it, if it can tell.
-    async fn send_bytes(&self, blob: &Blob, path: PathBuf, mut upload: Upload) -> Result<(), Error> {
-        let repository = self.reference.repository();
-        let sent = Arc::new(AtomicU64::new(0));
-        let source = body_source(path, blob, (&sent, &self.progress));
-        let retries = &self.client.options().retries;
-        let mut failures = 0;
-        loop {
-            let before = sent.load(Ordering::Relaxed);
-            let result = self.send_rest(blob, &mut upload, (&source, &sent)).await;
-            let now = sent.load(Ordering::Relaxed);
-            self.moved.fetch_add(now - before, Ordering::Relaxed);
-            let error = match result {
-                Ok(()) => return Ok(()),
-                Err(error) => error,
-            };
-            failures += 1;
-            if !may_retry(&error) || failures >= retries.attempts {
-                return Err(error.into());
-            }
-            time::sleep(retries.wait(failures, None)).await;
-            let held = if self.client.profile().resumes {
-                self.client.upload_status(repository, &upload.location).await?
-            } else {
-                None
-            };
-            let going_on = held.filter(|held| held.held_bytes > 0 && held.held_bytes <= blob.size_bytes);
-            upload = match going_on {
-                Some(held) => held,
-                None => match self.client.start_upload(repository, &blob.digest, None).await? {
-                    UploadStart::Mounted => return Ok(()),
-                    UploadStart::Open(upload) => {
-                        self.progress.event(Event::Restarted { digest: blob.digest });
-                        upload
-                    }
-                },
-            };
-        }
-    }
-
-    async fn send_rest(
-        &self,
-        blob: &Blob,
-        upload: &mut Upload,
-        (source, sent): (&BodySource, &Arc<AtomicU64>),
-    ) -> Result<(), registry::Error> {
-        let repository = self.reference.repository();
-        // A session that was interrupted takes what is left as a PATCH; not every registry lets the PUT bring it.
-        let chunk_bytes = match self.client.profile().upload {
-            UploadStyle::Chunks(bytes) => Some(bytes),
-            UploadStyle::Whole => (upload.held_bytes > 0).then_some(u64::MAX),
-        };
-        if let Some(chunk_bytes) = chunk_bytes {
-            while upload.held_bytes < blob.size_bytes {
-                let end = upload.held_bytes.saturating_add(chunk_bytes).min(blob.size_bytes);
-                let part = (end, Arc::clone(source), Arc::clone(sent));
-                *upload = self.client.patch_upload(repository, upload, part).await?;
-            }
-        }
-        let body = (Arc::clone(source), Arc::clone(sent));
-        self.client
-            .finish_upload(repository, upload, (&blob.digest, blob.size_bytes), body)
-            .await
     }
 
     /// Stores the manifests, those that an index names before the index.
@@ -340,33 +271,6 @@ impl Push {
             why,
         });
     }
-}
-
-fn body_source(path: PathBuf, blob: &Blob, (sent, progress): (&Arc<AtomicU64>, &Arc<dyn Progress>)) -> BodySource {
-    let (blob, sent, progress) = (*blob, Arc::clone(sent), Arc::clone(progress));
-    Arc::new(move |start, end| {
-        let (sent, progress) = (Arc::clone(&sent), Arc::clone(&progress));
-        let told = move |bytes: u64| {
-            sent.fetch_add(bytes, Ordering::Relaxed);
-            progress.event(Event::Moved {
-                digest: blob.digest,
-                bytes,
-            });
-        };
-        registry::Body::wrap(FileBody::new(path.clone(), (start, end), Box::new(told)))
-    })
-}
-
-/// Says whether sending again may help: a broken connection, a registry in trouble, a session that was lost.
-fn may_retry(error: &registry::Error) -> bool {
-    error.is_transient()
-        || matches!(
-            error,
-            registry::Error::Status {
-                status: 400 | 404 | 409 | 416,
-                ..
-            }
-        )
 }
 
 fn says_blob_missing(error: &registry::Error) -> bool {

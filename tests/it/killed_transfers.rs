@@ -1,16 +1,12 @@
 //! Pulls and pushes that are killed at random moments, and pulls that meet each other.
 
-use std::{
-    process::Stdio,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{process::Stdio, thread, time::Duration};
 
 use gpux::store::Store;
 
 use crate::support::{
     Gpux,
-    artifacts::{noise, serve_artifact, store_artifact},
+    artifacts::{noise, serve_artifact, store_artifact, until},
     deps::repetitions,
     distribution::Distribution,
     registry::{Profile, Registry},
@@ -25,15 +21,6 @@ fn slow() -> Registry {
         bytes_per_second: Some(PACE),
         ..Profile::honest()
     })
-}
-
-/// Waits for `done`, for at most half a minute.
-fn until(done: impl Fn() -> bool) {
-    let started = Instant::now();
-    while !done() {
-        assert!(started.elapsed() < Duration::from_secs(30), "this takes too long");
-        thread::sleep(Duration::from_millis(2));
-    }
 }
 
 /// Starts a command and kills it after a while, or when it has ended by itself.
@@ -94,6 +81,32 @@ fn pulls_killed_at_any_moment_go_on_and_move_only_what_is_missing() {
     verified(&gpux);
     let again = gpux.json(["--json", "pull", &name]);
     assert_eq!(again["moved_bytes"], 0);
+}
+
+#[test]
+fn pushes_killed_at_any_moment_go_on_and_move_only_what_is_missing() {
+    let registry = slow();
+    let (gpux, name) = (Gpux::new(), format!("{}/a:1", registry.host()));
+    let (large, small) = (noise(1, LARGE), noise(2, 1 << 20));
+    let size_bytes = (large.len() + small.len()) as u64;
+    {
+        let store = Store::open(gpux.home()).unwrap();
+        store_artifact(&store, &name, &[("weights", &large), ("model.onnx", &small)]);
+    }
+    // What one kill can cost: the small file, which is not worth a note.
+    let (kills, cost) = (repetitions(10, 100) as u64, 2 << 20);
+    for _ in 0..kills {
+        kill_after(&gpux, &["push", &name], Duration::from_millis(fastrand::u64(0..250)));
+        registry.settle();
+    }
+    let pushed = gpux.json(["--json", "push", &name]);
+    assert!(
+        registry.upload_bytes_read() <= size_bytes + kills * cost,
+        "{} of {size_bytes}",
+        registry.upload_bytes_read()
+    );
+    verified(&gpux);
+    assert_eq!(Gpux::new().json(["--json", "pull", &name])["digest"], pushed["digest"]);
 }
 
 #[test]

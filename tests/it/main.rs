@@ -29,3 +29,4 @@ mod store;
 mod support;
 mod tls;
 mod transfer;
+mod uploads;

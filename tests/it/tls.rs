@@ -156,7 +156,7 @@ fn certificates_are_held_against_authority_host_and_date() {
 }
 
 #[test]
-fn a_proxy_that_leads_from_https_to_http_or_bounds_bodies_is_told() {
+fn a_proxy_that_leads_from_https_to_http_is_refused_and_one_that_bounds_bodies_is_sent_chunks() {
     let folder = tempfile::tempdir().unwrap();
     certificates(folder.path());
     let registry = Registry::start(Profile::honest());
@@ -182,5 +182,11 @@ fn a_proxy_that_leads_from_https_to_http_or_bounds_bodies_is_told() {
     let large = format!("127.0.0.1:{}/large:1", nginx.port);
     let store = gpux::store::Store::open(gpux.home()).unwrap();
     store_artifact(&store, &large, &[("weights", &noise(1, 3 << 20))]);
-    refused(&gpux.run(["push", "--ca", &authority, &large]), "413");
+    // A megabyte is what nginx lets through unless told otherwise.
+    gpux.ok(["push", "--ca", &authority, &large]);
+    assert!(registry.manifest("large", "1").is_some());
+    let memory = gpux
+        .home()
+        .join(format!("cache/registry-127.0.0.1_{}.json", nginx.port));
+    assert!(fs::read_to_string(memory).unwrap().contains("1048576"));
 }

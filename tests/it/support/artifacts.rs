@@ -1,6 +1,10 @@
 //! Small artifacts for tests that move them.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use gpux::{
     oci::{Descriptor, Digest, FilePath, Manifest, MediaType, annotation},
@@ -92,4 +96,13 @@ pub const EPOCH: jiff::Timestamp = jiff::Timestamp::UNIX_EPOCH;
 
 pub fn silent() -> Arc<dyn Progress> {
     Arc::new(Silent)
+}
+
+/// Waits for `done`, for at most half a minute.
+pub fn until(mut done: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !done() {
+        assert!(started.elapsed() < Duration::from_secs(30), "this takes too long");
+        thread::sleep(Duration::from_millis(2));
+    }
 }

@@ -182,19 +182,6 @@ fn an_upload_that_breaks_goes_on_where_the_registry_says() {
 }
 
 #[test]
-fn a_registry_that_overstates_what_it_has_is_sent_all_of_it_and_not_believed_again() {
-    let registry = Registry::start(Profile {
-        overstates: true,
-        ..Profile::honest()
-    });
-    let pusher = pusher(&registry.host(), LARGE);
-    registry.fault(Kind::Upload, "PUT", 3, Fault::Hangup);
-    pusher.push();
-    pusher.arrived(&registry);
-    assert!(pusher.memory().contains("\"resumes\": false"), "{}", pusher.memory());
-}
-
-#[test]
 fn mounts_that_are_refused_do_not_stop_a_push() {
     for profile in [Profile::harbor(), Profile::artifactory()] {
         let registry = Registry::start(Profile {
@@ -242,7 +229,8 @@ fn killed_push(gpux: &Gpux, name: &str, (registry, bytes): (&Registry, u64)) {
     registry.settle();
 }
 
-fn half_pushed(profile: Profile) -> (Registry, serde_json::Value) {
+/// Pushes twice, killing the first at half; gives what the second said, and what was remembered.
+fn half_pushed(profile: Profile) -> (Registry, serde_json::Value, String) {
     let registry = Registry::start(Profile {
         bytes_per_second: Some(40 << 20),
         ..profile
@@ -256,7 +244,9 @@ fn half_pushed(profile: Profile) -> (Registry, serde_json::Value) {
     assert!(*registry.blob("a/b", &Digest::of(&weights).to_string()).unwrap() == weights);
     let left = std::fs::read_dir(gpux.home().join("ingest")).unwrap().count();
     assert_eq!(left, 0, "an upload that has ended leaves no notes");
-    (registry, again)
+    let file = format!("cache/registry-{}.json", registry.host().replace(':', "_"));
+    let memory = std::fs::read_to_string(gpux.home().join(file)).unwrap_or_default();
+    (registry, again, memory)
 }
 
 #[test]
@@ -271,7 +261,7 @@ fn a_push_killed_at_half_sends_at_most_the_other_half() {
             },
         ),
     ] {
-        let (registry, again) = half_pushed(profile);
+        let (registry, again, _) = half_pushed(profile);
         let most = LARGE as u64 * 55 / 100;
         assert!(again["moved_bytes"].as_u64().unwrap() <= most, "{what}: {again}");
         assert!(
@@ -288,16 +278,22 @@ fn a_push_killed_at_half_sends_at_most_the_other_half() {
 
 #[test]
 fn a_push_killed_at_half_starts_over_where_the_registry_forgets() {
-    let (_, again) = half_pushed(Profile {
+    let (_, again, memory) = half_pushed(Profile {
         forgets_broken: true,
         ..Profile::honest()
     });
     assert!(again["moved_bytes"].as_u64().unwrap() >= LARGE as u64);
-    let (_, again) = half_pushed(Profile {
+    assert_eq!(memory, "", "it said so, which is honest");
+}
+
+#[test]
+fn a_registry_that_overstates_what_it_has_is_sent_all_of_it_and_not_believed_again() {
+    let (_, again, memory) = half_pushed(Profile {
         overstates: true,
         ..Profile::honest()
     });
     assert!(again["moved_bytes"].as_u64().unwrap() >= LARGE as u64);
+    assert!(memory.contains("\"resumes\": false"), "{memory}");
 }
 
 #[test]

@@ -33,9 +33,22 @@ install_packages() {
     apt-get -qq update && apt-get -qq install --yes --no-install-recommends "$@" >/dev/null
 }
 
-# The stamp of what a folder was made from: its recipe's files and the Python that ran them.
-stamp_of() {
-    { "$python" -c 'import sys; print(sys.version, sys.executable)'; cat "$@"; } | cksum
+# The stamp of what a folder was made from: what is on stdin and the Python that ran it.
+stamp() {
+    { "$python" -c 'import sys; print(sys.version, sys.executable)'; cat; } | cksum
+}
+
+# pins PACKAGE…: the versions of packages, for stamps of what is made with them.
+pins() {
+    local package
+    for package in "$@"; do
+        grep "^$package==" tests/requirements.txt
+    done
+}
+
+# version PYTHON: tells Pythons apart that cannot share an environment.
+version() {
+    "$1" -c 'import sys; print(sys.version, sys.base_prefix)' 2>/dev/null
 }
 
 # is_made FOLDER STAMP
@@ -46,14 +59,17 @@ is_made() {
 python=$(find_python)
 mkdir -p target
 
-stamp=$(stamp_of tests/requirements.txt tests/weights.txt scripts/test-deps.sh)
+stamp=$(cat tests/requirements.txt tests/weights.txt | stamp)
 if ! is_made "$venv" "$stamp"; then
     echo "test-deps: making $venv"
-    rm -rf "$venv"
-    if ! "$python" -m venv "$venv" 2>/dev/null; then
-        if ! install_packages python3-venv || ! "$python" -m venv "$venv"; then
-            echo "test-deps: $python has no venv module; Debian has it in python3-venv" >&2
-            exit 1
+    # One of the same Python is brought up to date; another is made anew.
+    if [ "$(version "$venv/bin/python")" != "$(version "$python")" ]; then
+        rm -rf "$venv"
+        if ! "$python" -m venv "$venv" 2>/dev/null; then
+            if ! install_packages python3-venv || ! "$python" -m venv "$venv"; then
+                echo "test-deps: $python has no venv module; Debian has it in python3-venv" >&2
+                exit 1
+            fi
         fi
     fi
     pip=("$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes)
@@ -63,7 +79,7 @@ if ! is_made "$venv" "$stamp"; then
     echo "$stamp" >"$venv/stamp"
 fi
 
-stamp=$(stamp_of tests/requirements.txt tests/weights.txt bench/models/*.py)
+stamp=$({ pins numpy onnx safetensors; cat tests/weights.txt bench/models/*.py; } | stamp)
 if ! is_made "$models" "$stamp"; then
     echo "test-deps: making $models"
     rm -rf "$models"
@@ -74,7 +90,7 @@ if ! is_made "$models" "$stamp"; then
 fi
 
 cases=target/conformance
-stamp=$(stamp_of tests/requirements.txt tests/conformance/*.py)
+stamp=$({ pins numpy onnx onnxruntime; cat tests/conformance/*.py; } | stamp)
 if ! is_made "$cases" "$stamp"; then
     echo "test-deps: making $cases"
     rm -rf "$cases"

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! main → cli → commands → bundle   → gpuxfile, onnx → tensor
-//!                       → predict  → runtime → provider, onnx, tensor
+//!                       → predict  → pipeline, runtime → provider, gpuxfile, onnx, tensor
 //!                                    provider, store, bundle → oci, fs
 //! ```
 //!
@@ -17,6 +17,7 @@
 //! | `.npy`, `.npz`, `.raw`, JSON tensors | [`tensor`] |
 //! | `$GPUX_HOME/providers/NAME-VERSION/` | [`provider`] |
 //! | shared libraries of ONNX Runtime | [`runtime`] |
+//! | pictures, texts, `tokenizer.json`, labels | [`pipeline`] |
 //!
 //! `tests/arrows.rs` holds the table of who may name whom.
 
@@ -28,6 +29,7 @@ pub mod fs;
 pub mod gpuxfile;
 pub mod oci;
 pub mod onnx;
+pub mod pipeline;
 pub mod predict;
 pub mod provider;
 pub mod registry;

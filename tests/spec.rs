@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use gpux::gpuxfile::{self, KEYS, PROVIDERS};
+use gpux::gpuxfile::{self, INPUT_PRESETS, KEYS, OUTPUT_PRESETS, PROVIDERS, STEP_KEYS};
 use gpux::tensor::DType;
 use serde_json::Value;
 
@@ -79,6 +79,15 @@ fn examples_of_the_gpuxfile_are_true() {
     assert!(count > 10);
 }
 
+/// Tells whether a step is of inputs or of outputs.
+fn step_side(step: &str) -> &'static str {
+    let schema: Value = serde_json::from_str(SCHEMA).unwrap();
+    match schema.pointer(&format!("/$defs/input_step_options/properties/{step}")) {
+        Some(_) => "input",
+        None => "output",
+    }
+}
+
 #[test]
 fn every_key_is_described_and_shown() {
     let file = gpuxfile::parse(EXAMPLE, "GPUXfile.example").unwrap_or_else(|error| panic!("{error}"));
@@ -91,13 +100,32 @@ fn every_key_is_described_and_shown() {
                 "gpuxfile.md lacks `{section}.{key}`"
             );
             // An alias may stand in a comment, a key of its own may not.
-            let shown = |line: &str| line.trim_start_matches([' ', '-']).starts_with(&format!("{key}:"));
+            let shown = |line: &str| line.trim_start_matches([' ', '-', '#']).starts_with(&format!("{key}:"));
             let alias = ["batch_size", "max_workers"].contains(key) && EXAMPLE.contains(&format!("(also: {key})"));
             assert!(
                 EXAMPLE.lines().any(shown) || alias,
                 "GPUXfile.example lacks `{section}.{key}`"
             );
         }
+    }
+    for (step, keys) in STEP_KEYS {
+        let options = format!("/$defs/{}_step_options/properties/{step}", step_side(step));
+        let schema: Value = serde_json::from_str(SCHEMA).unwrap();
+        let described = schema
+            .pointer(&options)
+            .unwrap_or_else(|| panic!("{options}"))
+            .to_string();
+        for key in *keys {
+            assert!(GUIDE.contains(&format!("`{key}`")), "gpuxfile.md lacks `{step}.{key}`");
+            let referred = ["size", "normalization"].map(|name| format!("#/$defs/{name}"));
+            let known =
+                described.contains(&format!("\"{key}\":")) || referred.iter().any(|name| described.contains(name));
+            assert!(known, "the schema lacks `{step}.{key}`");
+        }
+        assert!(GUIDE.contains(&format!("`{step}`")), "gpuxfile.md lacks `{step}`");
+    }
+    for preset in INPUT_PRESETS.iter().chain(OUTPUT_PRESETS) {
+        assert!(GUIDE.contains(&format!("`{preset}`")), "gpuxfile.md lacks `{preset}`");
     }
     for name in PROVIDERS.iter().copied().chain(DType::all().map(DType::name)) {
         assert!(SCHEMA.contains(&format!("\"{name}\"")), "the schema lacks `{name}`");
@@ -133,7 +161,7 @@ fn the_schema_has_the_parsers_keys_and_no_others() {
             "" => "/properties".to_owned(),
             "model" => "/$defs/model/properties".to_owned(),
             "inputs" => "/properties/inputs/anyOf/0/items/properties".to_owned(),
-            "preprocessing" => "/properties/preprocessing/anyOf/2/properties".to_owned(),
+            "preprocessing" => "/$defs/short_form/properties".to_owned(),
             section => format!("/properties/{section}/anyOf/0/properties"),
         };
         assert_eq!(
@@ -176,11 +204,33 @@ const GOOD: &[&str] = &[
     "serving: {host: '::1', port: 1, max_batch_size: 1, max_queue_delay: 1ns, timeout: 720h, instances: 65536}",
     "serving: {batch_size: 2, max_workers: 3}",
     "preprocessing: imagenet",
-    "preprocessing: [a, {b: {c: 1}}, d: ]",
-    "preprocessing: {tokenizer: t, max_length: 5, padding: true, resize: 224, normalize: {mean: [0.5]}}",
-    "preprocessing: {padding: longest, resize: [1, 2], normalize: imagenet}",
+    "preprocessing: {}",
+    "preprocessing: [imagenet]",
+    "preprocessing: {x: clip, y: [{tokenize: t.json}], z: {tokenizer: t.json}, w: {center_crop: 8}}",
+    "preprocessing: [{image: {color: gray, background: 255}}, {resize: 8}, {center_crop: {height: 7, width: 8}}, invert, {pad: 9}, {convert: rgb}, {rescale: 1/255}, {normalize: half}, tensor]",
+    "preprocessing: [{resize: {shortest: 256, filter: lanczos, antialias: false}}, {pad: {size: 300, fill: 7, position: top_left}}]",
+    "preprocessing: [{resize: {letterbox: {height: 1, width: 16384}, fill: 114}}, rescale, {normalize: {mean: [0, 0, 1/2], std: [1, 2.5, 3]}}, {tensor: {layout: nhwc, type: float16}}]",
+    "preprocessing: [{resize: {size: 5}}, {rescale: 0.5}, {tensor: nhwc}]",
+    "preprocessing: [tokenize]",
+    "preprocessing: [{tokenize: {tokenizer: a/t.json, max_length: 5, truncation: only_second, padding: max_length, padding_side: left, pad_token: '<pad>', special_tokens: false, ids: 1, mask: m, types: t}}]",
+    "preprocessing: {tokenizer: t, max_length: 5, padding: true}",
+    "preprocessing: {resize: [1, 2], normalize: imagenet}",
+    "preprocessing: {resize: 224, normalize: {mean: 0.5, std: 1}}",
     "postprocessing: softmax",
     "postprocessing: {top_k: {k: 5}}",
+    "postprocessing: {top_k: 3}",
+    "postprocessing: classify",
+    "postprocessing: {y: [softmax, top_k], z: sentence, w: {threshold: 1/2}}",
+    "postprocessing: [softmax, argmax, {template: '{label} {{{index}}} {percent}'}]",
+    "postprocessing: [{mean_pool: {mask: m}}, l2_normalize, cosine_similarity]",
+    "postprocessing: [sigmoid, {threshold: {at: 0.5}}]",
+    "postprocessing: [{detect: yolov8}]",
+    "postprocessing: {boxes: {detect: {form: ssd, scores: s, classes: c, order: yxyx, score: 0.5, iou: 1, limit: 10, per_class: false}}}",
+    "postprocessing: [mask]",
+    "postprocessing: [cls_pool, l2_normalize: ]",
+    "postprocessing: [{decode_tokens: {tokenizer: t.json, skip_special: false}}]",
+    "postprocessing: [decode_tokens, {template: '{text}'}]",
+    "postprocessing: [{ctc: {blank: 3, delimiter: '|', tokenizer: t.json}}]",
     "metadata: {a: null, b: true, c: [1, {d: 2.5}], 'e f': \"g\\nh\", 12: x}",
 ];
 
@@ -254,12 +304,50 @@ const BAD: &[&str] = &[
     "serving: {max_batch_size: 1, batch_size: 1}",
     "serving: {instances: 1, max_workers: 1}",
     "preprocessing: 5",
+    "preprocessing: imagnet",
+    "preprocessing: []",
     "preprocessing: {tokenzer: t}",
     "preprocessing: {resize: [0]}",
+    "preprocessing: {resize: [1, 2, 3]}",
     "preprocessing: {normalize: [1]}",
-    "preprocessing: [{a: 1, b: 2}]",
+    "preprocessing: {normalize: {mean: [0.5]}}",
+    "preprocessing: {max_length: 5}",
+    "preprocessing: {tokenizer: t, resize: 5}",
+    "preprocessing: {tokenizer: ../t}",
+    "preprocessing: {x: []}",
+    "preprocessing: {x: 5}",
+    "preprocessing: {x: }",
+    "preprocessing: [{image: rgb}]",
+    "preprocessing: [{image: {colour: rgb}}]",
+    "preprocessing: [{resize: 0}]",
+    "preprocessing: [resize]",
+    "preprocessing: [{resize: {filter: nearest}}]",
+    "preprocessing: [{resize: {shortest: 5, size: 5}}]",
+    "preprocessing: [{resize: {size: 5, fill: 1}}]",
+    "preprocessing: [{resize: {size: 16385}}]",
+    "preprocessing: [{resize: {size: 5, filter: cubic}}]",
+    "preprocessing: [{center_crop: {height: 5}}]",
+    "preprocessing: [{rescale: 1/0}]",
+    "preprocessing: [{rescale: x}]",
+    "preprocessing: [{convert: cmyk}]",
+    "preprocessing: [{tensor: {type: real}}]",
+    "preprocessing: [{tokenize: {padding: some}}]",
+    "preprocessing: [{tokenize: {max_length: 0}}]",
+    "preprocessing: [{resize: 5, center_crop: 5}]",
     "postprocessing: [5]",
+    "postprocessing: []",
     "postprocessing: {a: 1, b: 2}",
+    "postprocessing: sofmax",
+    "postprocessing: {softmax: 1}",
+    "postprocessing: {top_k: 0}",
+    "postprocessing: {top_k: [softmax]}",
+    "postprocessing: [detect]",
+    "postprocessing: {detect: ssd}",
+    "postprocessing: {detect: {form: ssd, scores: s}}",
+    "postprocessing: {detect: {form: yolov5, order: xyxy}}",
+    "postprocessing: {detect: {form: yolov5, score: 1.5}}",
+    "postprocessing: [argmax, {template: '{name}'}]",
+    "postprocessing: [argmax, {template: 'a } b'}]",
     "metadata: 5",
     "metadata: {'': 1}",
     "metadata: {\"a\\nb\": 1}",
@@ -279,6 +367,22 @@ const BEYOND_THE_SCHEMA: &[(&str, &str)] = &[
     ),
     ("name: m\nmodel: m.onnx\nfiles: ['a[']", "the grammar of patterns"),
     ("name: m\nmodel: m.onnx\nruntime: {timeout: 721h}", "sums of units"),
+    (
+        "name: m\nmodel: m.onnx\npreprocessing: [rescale, {resize: 5}]",
+        "which step may follow which",
+    ),
+    (
+        "name: m\nmodel: m.onnx\npostprocessing: [argmax, softmax]",
+        "which step may follow which",
+    ),
+    (
+        "name: m\nmodel: m.onnx\npreprocessing: [{normalize: {mean: [0, 0], std: [1, 1]}}]",
+        "how many channels there are",
+    ),
+    (
+        "name: m\nmodel: m.onnx\npreprocessing: {tokenizer: t, padding: max_length}",
+        "which keys need which",
+    ),
 ];
 
 #[test]

@@ -92,19 +92,20 @@ impl Plan {
         };
         let origin = path.strip_prefix(folder).unwrap_or(&path).display().to_string();
         let bytes = fs::read_at_most(&path, gpuxfile::SIZE_LIMIT_BYTES as usize + 1)?;
-        let gpuxfile = gpuxfile::parse_bytes(&bytes, &origin).map_err(Box::new)?;
+        let mut gpuxfile = gpuxfile::parse_bytes(&bytes, &origin).map_err(Box::new)?;
         let context = BuildContext::new(folder, options.follow_links)?;
         let source = gpuxfile.model.value.as_str().to_owned();
         let graph_path = locate(&gpuxfile, &context, (&source, gpuxfile.model.span), FileRole::Model)?;
         let graph = Graph::read(graph_path)?;
         let mut warnings: Vec<String> = gpuxfile.notices().iter().map(ToString::to_string).collect();
-        warnings.extend(
-            gpuxfile
-                .check(&graph.signature)
-                .map_err(Box::new)?
-                .iter()
-                .map(ToString::to_string),
-        );
+        if gpuxfile.is_python()
+            && let Some(fault) = preprocessing_fault(&gpuxfile, &context, &graph.signature)?
+        {
+            let (rest, line) = gpuxfile.without_preprocessing(&fault);
+            gpuxfile = rest;
+            warnings.push(line);
+        }
+        gpuxfile.check(&graph.signature).map_err(Box::new)?;
         Plan::assemble(gpuxfile, graph, &context, warnings)
     }
 
@@ -192,6 +193,24 @@ impl Plan {
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
+}
+
+/// Says why the steps of `preprocessing` cannot work: they do not fit the model, or their files are not there.
+fn preprocessing_fault(
+    gpuxfile: &Gpuxfile,
+    context: &BuildContext,
+    signature: &Signature,
+) -> Result<Option<Box<gpuxfile::Error>>, Error> {
+    if let Err(fault) = gpuxfile.feeds(signature) {
+        return Ok(Some(Box::new(fault)));
+    }
+    for (path, span) in gpuxfile.step_files() {
+        match locate(gpuxfile, context, (path.as_str(), span), FileRole::Tokenizer) {
+            Err(Error::Gpuxfile(fault)) => return Ok(Some(fault)),
+            found => drop(found?),
+        }
+    }
+    Ok(None)
 }
 
 impl Content {

@@ -59,6 +59,9 @@ pub fn side_files(gpuxfile: &Gpuxfile, context: &BuildContext) -> Result<BTreeMa
             take(path.value.as_str(), path.span, FileRole::Labels)?;
         }
     }
+    for (path, span) in gpuxfile.step_files() {
+        take(path.as_str(), span, FileRole::Tokenizer)?;
+    }
     // Taken along without being named, so only where they are plain files of the context.
     for path in all
         .iter()

@@ -4,7 +4,6 @@ use crate::tensor::{DType, Dim, Port, Signature};
 
 use super::error::{Error, PortKind, Problem, printable};
 use super::file::{Gpuxfile, Labels, PortDeclaration};
-use super::notice::{Notice, NoticeReason};
 use super::ports::is_symbol;
 use super::source::{Located, Span};
 
@@ -18,18 +17,13 @@ impl Gpuxfile {
     /// contradict the model, nor open a size that the model fixes. Inputs and outputs that are not declared are right.
     ///
     /// Errors: a name that the model does not have, another type, rank or size, one symbol of the model fixed to two
-    /// sizes, labels that are not as many as the classes. The notices are of inputs of a pipeline that is not built yet.
-    pub fn check(&self, signature: &Signature) -> Result<Vec<Notice>, Error> {
+    /// sizes, labels that are not as many as the classes, steps that do not fit the inputs and outputs.
+    pub fn check(&self, signature: &Signature) -> Result<(), Error> {
         let mut fixed = Fixed::new();
-        let mut notices = Vec::new();
         for declared in &self.inputs {
             match signature.input(declared.name.as_str()) {
                 Some(port) => self.check_port(declared, port, PortKind::Input, &mut fixed)?,
-                None if self.is_pipeline_input(declared, signature) => notices.push(Notice {
-                    place: self.place(declared.name.span),
-                    key: format!("inputs.{}", printable(declared.name.as_str())),
-                    reason: NoticeReason::PipelineInput,
-                }),
+                None if self.is_pipeline_input(declared) => {}
                 None => return Err(self.no_such(declared, PortKind::Input, &signature.inputs)),
             }
         }
@@ -42,12 +36,15 @@ impl Gpuxfile {
                 None => return Err(self.no_such(declared, PortKind::Output, &signature.outputs)),
             }
         }
-        Ok(notices)
+        self.check_steps(signature)
     }
 
-    /// Tells whether a declared input is what preprocessing starts from, as in a `gpux.yml` of the Python tool.
-    fn is_pipeline_input(&self, declared: &PortDeclaration, signature: &Signature) -> bool {
-        self.trace.python && self.preprocessing.is_some() && signature.input(declared.name.as_str()).is_none()
+    /// Tells whether a declared input is what preprocessing starts from: by its name, or in a `gpux.yml` by any.
+    fn is_pipeline_input(&self, declared: &PortDeclaration) -> bool {
+        self.preprocessing.iter().any(|pipeline| match &pipeline.name {
+            Some(name) => name.value == declared.name.value,
+            None => self.trace.python,
+        })
     }
 
     fn no_such(&self, declared: &PortDeclaration, kind: PortKind, ports: &[Port]) -> Error {

@@ -211,6 +211,79 @@ pub enum Problem {
     /// Labels do not number what they label.
     #[error("output `{name}` has {classes} classes in the model, and {labels} labels here")]
     LabelCount { name: String, classes: u64, labels: usize },
+    /// A step is not one that gpux knows.
+    #[error("`{name}` is not a step{}", nearest_or_all(.name, .known))]
+    UnknownStep { name: String, known: Vec<&'static str> },
+    /// A step lacks what it is about.
+    #[error("`{step}` needs {expected}")]
+    StepNeeds { step: String, expected: &'static str },
+    /// A step stands where it cannot.
+    #[error("`{step}` cannot follow `{before}`: {why}")]
+    StepOrder {
+        step: &'static str,
+        before: &'static str,
+        why: &'static str,
+    },
+    /// A word is not one of those that a key takes.
+    #[error("`{key}` is `{text}`{}", nearest_or_all(.text, .known))]
+    Choice {
+        key: String,
+        text: String,
+        known: Vec<&'static str>,
+    },
+    /// A number that need not be whole is outside its range.
+    #[error("`{key}` is {text}, and must be a number from {least} to {most}")]
+    Interval {
+        key: String,
+        text: String,
+        least: f64,
+        most: f64,
+    },
+    /// A key has a meaning beside another only.
+    #[error("`{key}` has a meaning only with `{with}`")]
+    OnlyWith { key: String, with: &'static str },
+    /// A deviation divides, and is zero.
+    #[error("a deviation of 0 cannot divide")]
+    ZeroDeviation,
+    /// Means and deviations are not one for each channel, or one for all.
+    #[error("there are {means} means and {deviations} deviations; give one of each, or one of each for each channel")]
+    MeanAndDeviation { means: usize, deviations: usize },
+    /// There are not as many means as channels.
+    #[error("there are {means} means, and the picture has {channels} channels here")]
+    MeanCount { means: usize, channels: usize },
+    /// A template has braces that hold nothing known.
+    #[error("`{text}` starts no placeholder; known are {}, and two braces make one", braced(.known))]
+    Template {
+        text: String,
+        known: &'static [&'static str],
+    },
+    /// Options of text and of pictures stand in one mapping.
+    #[error(
+        "a tokenizer and options of a picture cannot make one input; write a mapping from each thing given to its steps"
+    )]
+    TwoModalities,
+    /// Steps make what a port of the model is not.
+    #[error("{kind} `{name}` is {dtype} {shape} in the model, and `{step}` {needs}")]
+    StepPort {
+        kind: PortKind,
+        name: String,
+        dtype: DType,
+        shape: Shape,
+        step: &'static str,
+        needs: String,
+    },
+    /// The steps do not say which of several inputs they feed.
+    #[error("the model has several inputs, and these steps do not say which one they feed; write a mapping from its name, one of {}, to the steps", quoted_names(.known))]
+    WhichInput { known: Vec<String> },
+    /// An input would be fed twice.
+    #[error("input `{name}` is fed by these steps and by others")]
+    FedTwice { name: String },
+    /// Answers need names of classes that the file does not give.
+    #[error("`{step}` needs the `labels` of output `{name}`, and the GPUXfile gives none")]
+    NeedsLabels { step: &'static str, name: String },
+    /// Steps for the answer need something of the steps for the input.
+    #[error("`{step}` needs {what} among the steps of `preprocessing`, and there is none")]
+    NeedsInput { step: &'static str, what: &'static str },
     /// A file that the GPUXfile names is not there.
     #[error("{role} `{path}` does not exist")]
     FileMissing { role: FileRole, path: String },
@@ -256,6 +329,8 @@ pub enum FileRole {
     Side,
     /// `labels` of an input or output.
     Labels,
+    /// The tokenizer of a step.
+    Tokenizer,
 }
 
 impl std::fmt::Display for FileRole {
@@ -264,6 +339,7 @@ impl std::fmt::Display for FileRole {
             FileRole::Model => "model file",
             FileRole::Side => "file",
             FileRole::Labels => "labels file",
+            FileRole::Tokenizer => "tokenizer",
         })
     }
 }
@@ -350,6 +426,21 @@ fn nearest_or_all_owned(name: &str, known: &[String], kind: PortKind) -> String 
     }
     let known: Vec<&str> = known.iter().map(String::as_str).collect();
     nearest_or_all(name, &known)
+}
+
+/// Writes placeholders as they stand in a template.
+fn braced(names: &[&str]) -> String {
+    let braced: Vec<String> = names.iter().map(|name| format!("{{{name}}}")).collect();
+    braced.join(", ")
+}
+
+fn quoted_names(names: &[String]) -> String {
+    let quoted: Vec<String> = names
+        .iter()
+        .take(LISTED)
+        .map(|name| format!("`{}`", printable(name)))
+        .collect();
+    quoted.join(", ")
 }
 
 /// The most names that a message lists.

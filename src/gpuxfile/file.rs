@@ -7,6 +7,7 @@ use super::name::ArtifactName;
 use super::notice::Notice;
 use super::paths::{ContextPath, Pattern};
 use super::source::{Located, Place, Source, Span};
+use super::steps::{InputPipeline, OutputPipeline};
 use super::value::Value;
 
 /// Is what a GPUXfile says, validated as far as its text alone can tell.
@@ -38,10 +39,10 @@ pub struct Gpuxfile {
     pub runtime: Runtime,
     /// How the model is to be served; no effect yet.
     pub serving: Serving,
-    /// How input is made into tensors; no effect yet.
-    pub preprocessing: Option<Value>,
-    /// How tensors are made into answers; no effect yet.
-    pub postprocessing: Option<Value>,
+    /// How what a person gives becomes tensors; empty where tensors are given.
+    pub preprocessing: Vec<InputPipeline>,
+    /// How tensors become answers; empty where tensors are the answer.
+    pub postprocessing: Vec<OutputPipeline>,
     /// Free data of the author, in the order of the file.
     pub metadata: Vec<(String, Value)>,
     pub(super) trace: Trace,
@@ -143,6 +144,20 @@ impl Gpuxfile {
             Some(version) => version.to_string().replace('+', "_"),
             None => "latest".to_owned(),
         }
+    }
+
+    /// Tells whether the file is a `gpux.yml` of the Python tool of the same name.
+    pub fn is_python(&self) -> bool {
+        self.trace.python
+    }
+
+    /// Leaves out how input is made into tensors, with a line that says why.
+    ///
+    /// The Python tool reads `preprocessing` and does nothing with it, so a `gpux.yml` may have one that cannot work.
+    pub fn without_preprocessing(mut self, why: &Error) -> (Self, String) {
+        self.preprocessing.clear();
+        let line = format!("`preprocessing` has no effect: {}: {}", why.place(), why.problem());
+        (self, line)
     }
 
     /// Finds the line, column and text of a value, for a message of the caller's own.

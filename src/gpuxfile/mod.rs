@@ -17,6 +17,7 @@ mod python;
 mod quantity;
 mod read;
 mod source;
+mod steps;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -25,13 +26,18 @@ mod yaml;
 
 pub use error::{Error, FileRole, Limit, PortKind, Problem};
 pub use file::{Gpuxfile, Labels, PortDeclaration, ProviderOptions, Runtime, Serving};
-pub use keys::KEYS;
+pub use keys::{KEYS, STEP_KEYS};
 pub use name::{ArtifactName, NameFault};
 pub use notice::{Notice, NoticeReason};
 pub use paths::{ContextPath, PathFault, Pattern, PatternFault};
 pub use quantity::{duration, memory};
 pub use read::{parse, parse_bytes};
 pub use source::{Located, Place, Span};
+pub use steps::{
+    BoxOrder, Color, Ctc, DecodeTokens, Detect, DetectForm, Feed, FeedRole, Filter, INPUT_PRESETS, InputPipeline,
+    InputStep, Layout, Modality, Normalize, OUTPUT_PRESETS, OutputPipeline, OutputStep, Pad, PadPosition, Padding,
+    Picture, Resize, ResizeTo, Side, Size, TensorForm, Tokenize, Truncation,
+};
 pub use value::Value;
 pub use write::draft;
 

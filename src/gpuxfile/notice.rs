@@ -31,8 +31,6 @@ pub enum NoticeReason {
     Reversioned { to: String },
     /// The version is none, and the tag is `latest`.
     NoVersion,
-    /// The input is not one of the model's; preprocessing is to make the model's inputs from it.
-    PipelineInput,
 }
 
 impl fmt::Display for Notice {
@@ -44,10 +42,6 @@ impl fmt::Display for Notice {
             NoticeReason::Renamed { to } => write!(f, "is not a legal name; the artifact is named `{to}`"),
             NoticeReason::Reversioned { to } => write!(f, "is not a semantic version; it is read as `{to}`"),
             NoticeReason::NoVersion => write!(f, "is not a semantic version; the artifact has none"),
-            NoticeReason::PipelineInput => write!(
-                f,
-                "is not an input of the model; preprocessing, which would use it, has no effect yet"
-            ),
         }
     }
 }

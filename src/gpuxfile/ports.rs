@@ -91,7 +91,8 @@ fn read_keys(name: Located<TensorName>, fields: &super::fields::Fields<'_>) -> R
     })
 }
 
-fn read_type(field: &Field<'_>) -> Result<Located<DType>, Error> {
+/// Reads an element type.
+pub(super) fn read_type(field: &Field<'_>) -> Result<Located<DType>, Error> {
     let text = field.text()?;
     match text.parse() {
         Ok(dtype) => Ok(field.located(dtype)),

@@ -1,13 +1,14 @@
 use super::error::{Error, PortKind, Problem, printable};
 use super::fields::{Field, Fields};
 use super::file::{Gpuxfile, PortDeclaration, ProviderOptions, Runtime, Serving, Trace};
-use super::keys::{MODEL_KEYS, PREPROCESSING_KEYS, ROOT_KEYS, RUNTIME_KEYS, SERVING_KEYS};
+use super::keys::{MODEL_KEYS, ROOT_KEYS, RUNTIME_KEYS, SERVING_KEYS};
 use super::name::{ArtifactName, NameFault};
 use super::node::{self, Content};
 use super::notice::{Notice, NoticeReason};
 use super::paths::{ContextPath, Pattern, PatternFault};
 use super::ports::read_ports;
 use super::source::{Located, Place, Source};
+use super::steps::{read_postprocessing, read_preprocessing};
 use super::value::{Value, is_null};
 use super::{PROVIDERS, SIZE_LIMIT_BYTES, python};
 
@@ -96,8 +97,13 @@ impl<'n> Reader<'n> {
             files: self.optional(&fields, "files", Reader::files)?.unwrap_or_default(),
             runtime: self.optional(&fields, "runtime", Reader::runtime)?.unwrap_or_default(),
             serving: self.optional(&fields, "serving", Reader::serving)?.unwrap_or_default(),
-            preprocessing: self.optional(&fields, "preprocessing", Reader::preprocessing)?,
-            postprocessing: self.optional(&fields, "postprocessing", Reader::postprocessing)?,
+            preprocessing: self
+                .optional(&fields, "preprocessing", read_preprocessing)?
+                .unwrap_or_default(),
+            postprocessing: match fields.get("postprocessing") {
+                Some(field) => read_postprocessing(field)?,
+                None => Vec::new(),
+            },
             metadata: self
                 .optional(&fields, "metadata", Reader::metadata)?
                 .unwrap_or_default(),
@@ -307,59 +313,6 @@ impl<'n> Reader<'n> {
         })
     }
 
-    /// Reads the name of a preset, the options of the short form, or a list of steps.
-    fn preprocessing(&mut self, field: Field<'n>) -> Result<Value, Error> {
-        self.notice(&field, NoticeReason::NotYet);
-        let mut value = Value::of(&field)?;
-        if !matches!(field.node.content, Content::Map(_)) {
-            refuse_unless_steps(&field)?;
-            return Ok(value);
-        }
-        let known = match self.python {
-            true => [PREPROCESSING_KEYS, &["custom"]].concat(),
-            false => PREPROCESSING_KEYS.to_vec(),
-        };
-        let fields = field.fields(&known)?;
-        if let Some(field) = fields.get("tokenizer") {
-            field.text()?;
-        }
-        if let Some(field) = fields.get("max_length") {
-            field.integer(1, u64::MAX)?;
-        }
-        if let Some(field) = fields
-            .get("padding")
-            .filter(|f| !matches!(f.node.content, Content::Bool(_)))
-        {
-            field.text()?;
-        }
-        if let Some(field) = fields.get("resize") {
-            for side in field.one_or_list()? {
-                side.integer(1, COUNT_LIMIT)?;
-            }
-        }
-        if let Some(field) = fields
-            .get("normalize")
-            .filter(|f| !matches!(f.node.content, Content::Map(_)))
-        {
-            field.text()?;
-        }
-        if let Some(field) = fields.get("custom") {
-            field.entries()?;
-            self.without_counterpart(&field, "gpux runs no code of the artifact");
-            if let Value::Map(entries) = &mut value {
-                entries.retain(|(key, _)| key != "custom");
-            }
-        }
-        Ok(value)
-    }
-
-    /// Reads the name of a preset or a list of steps.
-    fn postprocessing(&mut self, field: Field<'n>) -> Result<Value, Error> {
-        self.notice(&field, NoticeReason::NotYet);
-        refuse_unless_steps(&field)?;
-        Value::of(&field)
-    }
-
     fn metadata(&mut self, field: Field<'n>) -> Result<Vec<(String, Value)>, Error> {
         field
             .entries()?
@@ -441,26 +394,6 @@ fn provider_options(field: &Field<'_>) -> Result<Vec<ProviderOptions>, Error> {
         });
     }
     Ok(providers)
-}
-
-/// Checks the form of a pipeline: a name, or a list of steps that are each a name or a mapping of one name to options.
-fn refuse_unless_steps(field: &Field<'_>) -> Result<(), Error> {
-    for step in field.one_or_list()? {
-        match &step.node.content {
-            Content::Map(entries) if entries.len() == 1 => {}
-            Content::Map(_) => {
-                return Err(step.error(Problem::WrongKind {
-                    key: step.name.clone(),
-                    expected: "one step: a name, or a mapping of one name to its options",
-                    found: "a mapping of another size",
-                }));
-            }
-            _ => {
-                step.text()?;
-            }
-        }
-    }
-    Ok(())
 }
 
 /// Makes a semantic version of `1`, `1.2`, `v1.2.3` or `1.2.3.4`-like text, where it is plain what is meant.

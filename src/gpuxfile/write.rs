@@ -10,6 +10,7 @@ use super::file::{Gpuxfile, Labels, PortDeclaration, Runtime, Serving};
 use super::name::ArtifactName;
 use super::quantity::{write_duration, write_memory};
 use super::source::Located;
+use super::steps::write_pipelines;
 use super::yaml::{Writer, scalar};
 
 impl Gpuxfile {
@@ -69,14 +70,7 @@ fn write(file: &Gpuxfile) -> String {
     w.texts("files", &files);
     write_runtime(&mut w, &file.runtime);
     write_serving(&mut w, &file.serving);
-    for (key, value) in [
-        ("preprocessing", &file.preprocessing),
-        ("postprocessing", &file.postprocessing),
-    ] {
-        if let Some(value) = value {
-            w.value(key, value);
-        }
-    }
+    write_pipelines(&mut w, file);
     if !file.metadata.is_empty() {
         w.value("metadata", &Value::Map(file.metadata.clone()));
     }

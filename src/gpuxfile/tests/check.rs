@@ -38,7 +38,7 @@ fn signature() -> Signature {
     }
 }
 
-fn checked(lines: &str) -> Result<Vec<Notice>, String> {
+fn checked(lines: &str) -> Result<(), String> {
     let text = format!("name: m\nmodel: m.onnx\n{lines}");
     let first = |error: Error| error.to_string().lines().next().unwrap().to_owned();
     parse(&text, "GPUXfile").unwrap().check(&signature()).map_err(first)
@@ -60,7 +60,7 @@ fn a_declaration_may_say_less_or_more_than_the_model() {
         "outputs: {digit: {labels: [a, b]}}",
         "outputs: {scores: {labels: labels.txt}}",
     ] {
-        assert_eq!(checked(lines), Ok(vec![]), "{lines}");
+        assert_eq!(checked(lines), Ok(()), "{lines}");
     }
 }
 
@@ -126,22 +126,141 @@ fn a_declaration_that_contradicts_the_model_is_an_error_at_its_place() {
 }
 
 #[test]
-fn an_input_of_a_pipeline_that_is_not_built_yet_is_a_notice_in_a_gpux_yml() {
-    let text = "name: m\nmodel: m.onnx\ninputs: {text: string}\npreprocessing: {tokenizer: bert}\n";
-    let file = parse(text, "gpux.yml").unwrap();
-    let notices: Vec<String> = file
-        .check(&signature())
-        .unwrap()
-        .iter()
-        .map(ToString::to_string)
-        .collect();
+fn an_input_of_a_pipeline_need_not_be_the_models() {
+    let text = "name: m\nmodel: m.onnx\ninputs: {words: string}\npreprocessing: {words: [{tokenize: {ids: ids}}]}\n";
+    let signature = Signature {
+        inputs: vec![port("ids", DType::I64, &[symbol("N"), symbol("T")])],
+        outputs: vec![],
+    };
+    let file = parse(text, "GPUXfile").unwrap();
+    file.check(&signature).unwrap();
+    assert_eq!(file.filled(&signature).inputs.len(), 1);
+    let other = text.replace("preprocessing: {words:", "preprocessing: {word:");
+    assert!(parse(&other, "GPUXfile").unwrap().check(&signature).is_err());
+    // In a `gpux.yml` the one pipeline has no name.
+    let python = "name: m\nmodel: m.onnx\ninputs: {words: string}\npreprocessing: {resize: 8}\n";
+    let pictures = Signature {
+        inputs: vec![port(
+            "image",
+            DType::F32,
+            &[symbol("N"), Dim::Fixed(3), Dim::Fixed(8), Dim::Fixed(8)],
+        )],
+        outputs: vec![],
+    };
+    parse(python, "gpux.yml").unwrap().check(&pictures).unwrap();
+    assert!(parse(python, "GPUXfile").unwrap().check(&pictures).is_err());
+}
+
+/// The first line of the error of steps on a model of a picture and a text.
+fn step_fault(lines: &str) -> String {
+    let signature = Signature {
+        inputs: vec![
+            port(
+                "image",
+                DType::F32,
+                &[symbol("N"), Dim::Fixed(3), Dim::Fixed(8), Dim::Fixed(8)],
+            ),
+            port("input_ids", DType::I64, &[symbol("N"), Dim::Fixed(16)]),
+            port(
+                "bytes",
+                DType::U8,
+                &[symbol("N"), symbol("H"), symbol("W"), Dim::Fixed(3)],
+            ),
+        ],
+        outputs: vec![
+            port("scores", DType::F32, &[symbol("N"), Dim::Fixed(10)]),
+            port("digit", DType::I64, &[symbol("N")]),
+            port("boxes", DType::F32, &[symbol("N"), symbol("A"), Dim::Fixed(15)]),
+        ],
+    };
+    let text = format!("name: m\nmodel: m.onnx\n{lines}\n");
+    let checked = parse(&text, "GPUXfile").unwrap().check(&signature);
+    let message = checked.expect_err(lines).to_string();
+    message.lines().next().unwrap().to_owned()
+}
+
+#[test]
+fn steps_that_do_not_fit_the_model_are_refused_where_they_stand() {
+    for (lines, message) in [
+        (
+            "preprocessing: imagenet",
+            "GPUXfile:3:16: the model has several inputs, and these steps do not say which one they feed; write a mapping \
+             from its name, one of `image`, `input_ids`, `bytes`, to the steps",
+        ),
+        (
+            "preprocessing: {imagee: imagenet}",
+            "GPUXfile:3:17: the model has no input `imagee`; did you mean `image`?",
+        ),
+        (
+            "preprocessing: {image: imagenet}",
+            "GPUXfile:3:24: input `image` is float32 [N, 3, 8, 8] in the model, and `normalize` makes pictures of 224 × \
+             224 pixels",
+        ),
+        (
+            "preprocessing: {image: [{resize: 8}]}",
+            "GPUXfile:3:26: input `image` is float32 [N, 3, 8, 8] in the model, and `resize` leaves the size to the \
+             picture; add `center_crop`, or `resize` with `size`",
+        ),
+        (
+            "preprocessing: {image: [{image: {color: gray}}, {resize: {size: 8}}]}",
+            "GPUXfile:3:50: input `image` is float32 [N, 3, 8, 8] in the model, and `resize` makes pictures of 1 channels, \
+             in the order nchw",
+        ),
+        (
+            "preprocessing: {image: [{resize: {size: 8}}, {tensor: {type: float16}}]}",
+            "GPUXfile:3:47: input `image` is float32 [N, 3, 8, 8] in the model, and `tensor` makes float16",
+        ),
+        (
+            "preprocessing: {bytes: [rescale]}",
+            "GPUXfile:3:25: input `bytes` is uint8 [N, H, W, 3] in the model, and `rescale` makes fractions of the values",
+        ),
+        (
+            "preprocessing: {text: [tokenize]}",
+            "GPUXfile:3:24: input `input_ids` is int64 [N, 16] in the model, and `tokenize` makes any number of tokens \
+             here; write `max_length: 16` and `padding: max_length`",
+        ),
+        (
+            "preprocessing: {text: [{tokenize: {ids: image}}]}",
+            "GPUXfile:3:25: input `image` is float32 [N, 3, 8, 8] in the model, and `tokenize` makes int64 or int32",
+        ),
+        (
+            "preprocessing: {image: [{resize: {size: 8}}], text: [{tokenize: {ids: bytes}}]}",
+            "GPUXfile:3:55: input `bytes` is uint8 [N, H, W, 3] in the model, and `tokenize` makes int64 or int32",
+        ),
+        (
+            "postprocessing: {score: softmax}",
+            "GPUXfile:3:18: the model has no output `score`; did you mean `scores`?",
+        ),
+        (
+            "postprocessing: {digit: softmax}",
+            "GPUXfile:3:25: output `digit` is int64 [N] in the model, and `softmax` takes floating-point numbers",
+        ),
+        (
+            "postprocessing: [cls_pool]",
+            "GPUXfile:3:18: output `scores` is float32 [N, 10] in the model, and `cls_pool` takes a vector for each token, \
+             [batch, tokens, size]",
+        ),
+        (
+            "postprocessing: {boxes: {detect: yolov5}}",
+            "GPUXfile:3:26: `detect` needs `image` among the steps of `preprocessing`, and there is none",
+        ),
+        (
+            "postprocessing: {boxes: [ctc]}",
+            "GPUXfile:3:26: `ctc` needs the `labels` of output `boxes`, and the GPUXfile gives none",
+        ),
+    ] {
+        assert_eq!(step_fault(lines), message);
+    }
+}
+
+#[test]
+fn an_input_is_fed_once() {
     assert_eq!(
-        notices,
-        [
-            "gpux.yml:3:10: `inputs.text` is not an input of the model; preprocessing, which would use it, has no effect yet"
-        ]
+        step_fault(
+            "preprocessing: {a: {tokenizer: t, max_length: 16, padding: max_length}, b: {tokenizer: t, max_length: 16, padding: max_length}}"
+        ),
+        "GPUXfile:3:73: input `input_ids` is fed by these steps and by others"
     );
-    assert!(parse(text, "GPUXfile").unwrap().check(&signature()).is_err());
 }
 
 #[test]

@@ -106,7 +106,10 @@ fn every_key_means_what_it_says() {
             instances: Some(2),
         }
     );
-    assert_eq!(file.preprocessing, Some(Value::Text("imagenet".into())));
+    let names: Vec<&str> = file.preprocessing[0].steps.iter().map(|step| step.name()).collect();
+    assert_eq!(names, ["image", "resize", "center_crop", "rescale", "normalize"]);
+    let answers: Vec<&OutputStep> = file.postprocessing[0].steps.iter().map(|step| &step.value).collect();
+    assert_eq!(answers, [&OutputStep::Softmax, &OutputStep::TopK(5)]);
     let scores = vec![Value::Int(1), Value::Float(2.5), Value::Null, Value::Bool(true)];
     assert_eq!(file.metadata[1], ("scores".into(), Value::List(scores)));
 }
@@ -125,8 +128,6 @@ fn a_key_without_effect_yet_is_one_notice() {
             "GPUXfile:13:1: `models` has no effect yet",
             "GPUXfile:17:11: `inputs.image.max_length` has no effect yet",
             "GPUXfile:35:1: `serving` has no effect yet",
-            "GPUXfile:42:1: `preprocessing` has no effect yet",
-            "GPUXfile:43:1: `postprocessing` has no effect yet",
         ]
     );
     assert!(parse("name: m\nmodel: m\n", "GPUXfile").unwrap().notices().is_empty());

@@ -1,0 +1,222 @@
+//! What people have made into tensors, and tensors made into answers: the steps of a GPUXfile, at work.
+//!
+//! No sessions: [`Pipeline`] makes a model's inputs of [`Request`]s and [`Record`]s of its outputs; `predict` joins the
+//! two. Everything here may be used from many threads at once.
+
+mod answer;
+mod draw;
+mod error;
+mod input;
+mod item;
+mod output;
+mod picture;
+mod prepared;
+mod text;
+
+pub use answer::{Answer, Found, Label, Mask, Record};
+pub use draw::annotate;
+pub use error::Error;
+pub use item::{Item, Request};
+pub use picture::{Frame, Limits};
+pub use prepared::Prepared;
+
+use std::collections::BTreeMap;
+
+use crate::gpuxfile::{Gpuxfile, Labels, Modality};
+use crate::tensor::{Port, Signature, Tensor};
+
+use input::InputSteps;
+use output::OutputSteps;
+
+/// Is what a GPUXfile says of inputs and outputs, ready to work.
+#[derive(Debug)]
+pub struct Pipeline {
+    signature: Signature,
+    inputs: Vec<InputSteps>,
+    outputs: Vec<OutputSteps>,
+}
+
+/// Is one thing that a person gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// The name; `None` where there is one thing and it has none.
+    pub name: Option<String>,
+    /// What kind of thing it is.
+    pub modality: Modality,
+}
+
+/// Holds the side files that steps and labels read, by path.
+pub type SideFiles = BTreeMap<String, Vec<u8>>;
+
+impl Pipeline {
+    /// Gets the steps of a GPUXfile ready for a model.
+    ///
+    /// `files` holds those that [`Pipeline::files`] names.
+    /// Errors: steps that do not fit the model, a file that is missing or is not what it should be.
+    pub fn new(gpuxfile: &Gpuxfile, signature: &Signature, files: &SideFiles) -> Result<Pipeline, Error> {
+        let feeds = gpuxfile.feeds(signature).map_err(Box::new)?;
+        let inputs = gpuxfile.preprocessing.iter().zip(feeds);
+        let inputs = inputs.map(|(pipeline, feeds)| InputSteps::new(pipeline, feeds, signature, files));
+        let outputs = gpuxfile.postprocessing.iter();
+        let outputs = outputs.map(|pipeline| OutputSteps::new(pipeline, gpuxfile, signature, files));
+        Ok(Pipeline {
+            signature: signature.clone(),
+            inputs: inputs.collect::<Result<_, _>>()?,
+            outputs: outputs.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Names the side files that the steps of a GPUXfile read.
+    pub fn files(gpuxfile: &Gpuxfile) -> Vec<String> {
+        let steps = gpuxfile
+            .step_files()
+            .into_iter()
+            .map(|(path, _)| path.as_str().to_owned());
+        let labels = gpuxfile.outputs.iter().filter_map(|port| match &port.labels {
+            Some(Labels::File(path)) => Some(path.as_str().to_owned()),
+            _ => None,
+        });
+        let labels = labels.filter(|_| !gpuxfile.postprocessing.is_empty());
+        let mut all: Vec<String> = steps.chain(labels).collect();
+        all.sort();
+        all.dedup();
+        all
+    }
+
+    /// Gives what a person gives; empty where tensors are given.
+    pub fn sources(&self) -> Vec<Source> {
+        self.inputs.iter().map(InputSteps::source).collect()
+    }
+
+    /// Tells whether outputs become answers, and not only tensors.
+    pub fn has_answers(&self) -> bool {
+        !self.outputs.is_empty()
+    }
+
+    /// Tells whether the answer to one request depends on the others of the call.
+    pub fn compares(&self) -> bool {
+        self.outputs.iter().any(OutputSteps::compares)
+    }
+
+    /// Gives what the model takes and gives.
+    pub fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    /// Makes one request into values for the model: all the work that needs no other request.
+    ///
+    /// Errors: a thing that is missing, given twice, of the wrong kind, or that cannot be read.
+    pub fn prepare(&self, request: &Request) -> Result<Prepared, Error> {
+        let mut prepared = Prepared::default();
+        let mut given = vec![false; self.inputs.len()];
+        for (name, item) in &request.items {
+            if let Item::Tensor(tensor) = item {
+                self.take_tensor(name.as_deref(), tensor, &mut prepared)?;
+                continue;
+            }
+            let at = self.source_at(name.as_deref())?;
+            if std::mem::replace(&mut given[at], true) {
+                return Err(Error::GivenTwice(self.inputs[at].label()));
+            }
+            self.inputs[at].prepare(at, item, &self.signature, &mut prepared)?;
+        }
+        for (steps, _) in self.inputs.iter().zip(&given).filter(|(_, given)| !**given) {
+            if !steps.feeds().iter().all(|feed| prepared.has(feed.input)) {
+                return Err(Error::Missing(steps.label()));
+            }
+        }
+        match (0..self.signature.inputs.len()).find(|&at| !prepared.has(at)) {
+            Some(at) => Err(Error::Missing(self.signature.inputs[at].name.to_string())),
+            None => Ok(prepared),
+        }
+    }
+
+    /// Joins what was prepared into one call.
+    ///
+    /// Shape: one tensor an input, in the signature's order, with a row for each request; texts are filled up to the
+    /// longest.
+    /// Errors: requests that do not join, because pictures differ in size or texts in length.
+    pub fn join(&self, prepared: &[&Prepared]) -> Result<Vec<Tensor>, Error> {
+        let mut tensors: Vec<Option<Tensor>> = self.signature.inputs.iter().map(|_| None).collect();
+        for (at, steps) in self.inputs.iter().enumerate() {
+            steps.join(at, prepared, &self.signature, &mut tensors)?;
+        }
+        for (at, slot) in tensors.iter_mut().enumerate().filter(|(_, slot)| slot.is_none()) {
+            *slot = Some(self.join_tensors(at, prepared)?);
+        }
+        Ok(tensors.into_iter().flatten().collect())
+    }
+
+    /// Makes answers of the outputs of one call, one for each of `prepared`, in order.
+    ///
+    /// `inputs` and `outputs` are those of the call, in the signature's order.
+    /// Errors: an output that is not what the steps work on, or has no row for each request.
+    pub fn answer(&self, inputs: &[Tensor], outputs: &[Tensor], prepared: &[&Prepared]) -> Result<Vec<Record>, Error> {
+        let mut records: Vec<Record> = prepared.iter().map(|_| Record::default()).collect();
+        for steps in &self.outputs {
+            let answers = steps.answer(inputs, outputs, prepared, &self.signature)?;
+            for (record, answer) in records.iter_mut().zip(answers) {
+                record.answers.push((steps.name().to_owned(), answer));
+            }
+        }
+        Ok(records)
+    }
+
+    /// Compares the answers of all the requests of a call, where the steps ask for it.
+    pub fn finish(&self, records: &mut [&mut Record]) {
+        for (at, steps) in self.outputs.iter().enumerate().filter(|(_, steps)| steps.compares()) {
+            steps.compare(at, records);
+        }
+    }
+
+    fn source_at(&self, name: Option<&str>) -> Result<usize, Error> {
+        let names = || self.inputs.iter().map(InputSteps::label).collect();
+        match (name, self.inputs.as_slice()) {
+            (None, [_]) => Ok(0),
+            (None, _) => Err(Error::Unnamed(names())),
+            (Some(name), all) => {
+                let found = all.iter().position(|steps| steps.is_called(name));
+                found.ok_or_else(|| Error::Unknown {
+                    name: name.to_owned(),
+                    known: names(),
+                })
+            }
+        }
+    }
+
+    fn take_tensor(&self, name: Option<&str>, tensor: &Tensor, prepared: &mut Prepared) -> Result<(), Error> {
+        let inputs = &self.signature.inputs;
+        let at = match (name, inputs.as_slice()) {
+            (None, [_]) => Some(0),
+            (None, _) => {
+                return Err(Error::Unnamed(
+                    inputs.iter().map(|port| port.name.to_string()).collect(),
+                ));
+            }
+            (Some(name), _) => inputs.iter().position(|port| port.name.as_str() == name),
+        };
+        let at = at.ok_or_else(|| Error::Unknown {
+            name: name.unwrap_or_default().to_owned(),
+            known: inputs.iter().map(|port| port.name.to_string()).collect(),
+        })?;
+        match prepared.put(at, tensor.clone()) {
+            true => Ok(()),
+            false => Err(Error::GivenTwice(inputs[at].name.to_string())),
+        }
+    }
+
+    fn join_tensors(&self, at: usize, prepared: &[&Prepared]) -> Result<Tensor, Error> {
+        let port: &Port = &self.signature.inputs[at];
+        let parts: Vec<&Tensor> = prepared.iter().filter_map(|one| one.tensor(at)).collect();
+        if parts.len() != prepared.len() {
+            return Err(Error::Missing(port.name.to_string()));
+        }
+        if let [only] = parts.as_slice() {
+            return Ok((*only).clone());
+        }
+        Tensor::join_rows(&parts).map_err(|source| Error::Join {
+            input: port.name.to_string(),
+            source,
+        })
+    }
+}

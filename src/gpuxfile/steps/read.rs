@@ -265,7 +265,7 @@ fn normalize(field: &Field<'_>) -> Result<Normalize, Error> {
     let fields = field.clone().fields(step_keys("normalize"))?;
     let (mean, std) = (fields.need("mean")?, fields.need("std")?);
     let (means, stds) = (mean.numbers()?, std.numbers()?);
-    if stds.iter().any(|value| *value == 0.0) {
+    if stds.contains(&0.0) {
         return Err(std.error(Problem::ZeroDeviation));
     }
     if means.is_empty() || means.len() != stds.len() {

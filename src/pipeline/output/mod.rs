@@ -12,7 +12,7 @@ use crate::gpuxfile::{Detect, DetectForm, Gpuxfile, Located, OutputPipeline, Out
 use crate::tensor::{Signature, Tensor};
 
 use super::prepared::Prepared;
-use super::{Answer, Error, Record, SideFiles};
+use super::{Answer, Error, Frame, Record, SideFiles};
 use detect::Detector;
 use labels::Names;
 use numbers::Numbers;
@@ -33,7 +33,7 @@ enum Step {
     Plain(OutputStep),
     MeanPool { mask: usize },
     Detect(Detector),
-    Tokens(TokenReader),
+    Tokens(Box<TokenReader>),
     Ctc(ctc::Ctc),
 }
 
@@ -71,7 +71,7 @@ impl OutputSteps {
                     detect: detect.clone(),
                     beside: beside(detect, &place)?,
                 }),
-                OutputStep::DecodeTokens(decode) => Step::Tokens(TokenReader::new(decode, files)?),
+                OutputStep::DecodeTokens(decode) => Step::Tokens(Box::new(TokenReader::new(decode, files)?)),
                 OutputStep::Ctc(ctc) => Step::Ctc(ctc::Ctc::new(ctc, names.clone(), files)?),
                 plain => Step::Plain(plain.clone()),
             })
@@ -115,6 +115,11 @@ impl OutputSteps {
 
     fn answer_one(&self, rows: &Rows<'_>, row: usize, prepared: &Prepared) -> Result<Answer, Error> {
         let first = self.steps.first().map_or("", Step::name);
+        let one = One {
+            rows,
+            row,
+            frame: prepared.frame,
+        };
         let mut made = Made::Numbers(rows.output(self.output, row, first)?);
         for step in &self.steps {
             made = match made {
@@ -122,7 +127,7 @@ impl OutputSteps {
                     Step::Plain(OutputStep::Template(template)) => Made::Answer(template::fill(template, &answer)),
                     _ => Made::Answer(answer),
                 },
-                Made::Numbers(numbers) => self.step(step, numbers, rows, row, prepared)?,
+                Made::Numbers(numbers) => self.step(step, numbers, &one)?,
             };
         }
         Ok(match made {
@@ -131,14 +136,7 @@ impl OutputSteps {
         })
     }
 
-    fn step(
-        &self,
-        step: &Step,
-        numbers: Numbers,
-        rows: &Rows<'_>,
-        row: usize,
-        prepared: &Prepared,
-    ) -> Result<Made, Error> {
+    fn step(&self, step: &Step, numbers: Numbers, one: &One<'_>) -> Result<Made, Error> {
         let answered = |answer| Ok(Made::Answer(answer));
         let numbers = match step {
             Step::Plain(OutputStep::Softmax) => numbers.softmax(),
@@ -146,7 +144,7 @@ impl OutputSteps {
             Step::Plain(OutputStep::L2Normalize) => numbers.l2_normalized(),
             Step::Plain(OutputStep::ClsPool) => numbers.first_token()?,
             Step::MeanPool { mask } => {
-                let mask = rows.input(*mask, row, "mean_pool")?;
+                let mask = one.rows.input(*mask, one.row, "mean_pool")?;
                 numbers.mean_pooled(&mask)?
             }
             Step::Plain(OutputStep::Argmax) => return answered(self.names.best(&numbers, 1)?),
@@ -154,16 +152,16 @@ impl OutputSteps {
                 return answered(self.names.best(&numbers, usize::try_from(*k).unwrap_or(usize::MAX))?);
             }
             Step::Plain(OutputStep::Threshold(at)) => return answered(self.names.above(&numbers, *at as f32)?),
-            Step::Plain(OutputStep::Mask) => return answered(mask::mask(numbers, prepared.frame, &self.names)?),
+            Step::Plain(OutputStep::Mask) => return answered(mask::mask(numbers, one.frame, &self.names)?),
             Step::Detect(detector) => {
                 let beside = match detector.beside {
                     Some((scores, classes)) => Some((
-                        rows.output(scores, row, "detect")?,
-                        rows.output(classes, row, "detect")?,
+                        one.rows.output(scores, one.row, "detect")?,
+                        one.rows.output(classes, one.row, "detect")?,
                     )),
                     None => None,
                 };
-                return answered(detector.find(numbers, beside, prepared.frame, &self.names)?);
+                return answered(detector.find(numbers, beside, one.frame, &self.names)?);
             }
             Step::Tokens(reader) => return answered(reader.read(&numbers)?),
             Step::Ctc(ctc) => return answered(ctc.read(&numbers)?),
@@ -215,6 +213,13 @@ fn beside(
         }
         _ => Ok(None),
     }
+}
+
+/// Is one request of a call.
+struct One<'a> {
+    rows: &'a Rows<'a>,
+    row: usize,
+    frame: Option<Frame>,
 }
 
 /// Is one call, of which each request has a row.

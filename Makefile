@@ -51,7 +51,7 @@ fixtures: ## Makes the fixtures again from their recipes
 	cargo $(RUN_TESTS) --locked --test it fixtures
 
 requirements: ## Pins the Python packages again, with the digests of all their files; needs uv
-	for name in fixtures/requirements scripts/check-targets tests/requirements; do \
+	for name in fixtures/requirements fixtures/reference scripts/check-targets tests/requirements; do \
 		uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 			$$name.in --output-file $$name.txt || exit 1; \
 	done

@@ -32,6 +32,7 @@ pub mod onnx;
 pub mod pipeline;
 pub mod predict;
 pub mod provider;
+mod quiet;
 pub mod registry;
 pub mod runtime;
 pub mod store;

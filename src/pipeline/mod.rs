@@ -4,6 +4,7 @@
 //! two. Everything here may be used from many threads at once.
 
 mod answer;
+pub mod audio;
 mod draw;
 mod error;
 mod input;

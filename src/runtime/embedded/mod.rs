@@ -18,7 +18,6 @@ mod form;
 mod infer;
 mod lasting;
 mod lower;
-mod quiet;
 mod session;
 mod table;
 mod threads;

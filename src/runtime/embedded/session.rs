@@ -1,5 +1,4 @@
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,9 +10,9 @@ use super::capability::capability;
 use super::convert::{lend, take};
 use super::lasting::Lasting;
 use super::lower::lower;
-use super::quiet;
 use super::threads;
 use crate::fs;
+use crate::quiet;
 use crate::runtime::{Call, Engine, Error as RuntimeError, Foreign, Session, SessionOptions, Source, Value};
 use crate::tensor::{Port, Signature};
 
@@ -156,16 +155,7 @@ impl Session for EmbeddedSession {
 
 /// Turns a panic inside rten into an error, without the words that a panic prints.
 fn guard<T>(act: &'static str, work: impl FnOnce() -> T) -> Result<T, Error> {
-    quiet::inside(|| {
-        // Nothing broken is seen after a panic: a loaded model does not change when it runs, and one that did not load
-        // is dropped.
-        catch_unwind(AssertUnwindSafe(work)).map_err(|cause| {
-            let text = cause.downcast_ref::<&str>().map(|text| (*text).to_owned());
-            let text = text.or_else(|| cause.downcast_ref::<String>().cloned());
-            Error::Panicked {
-                act,
-                message: text.unwrap_or_else(|| "it gave no reason".to_owned()),
-            }
-        })
-    })
+    // Nothing broken is seen after a panic: a loaded model does not change when it runs, and one that did not load is
+    // dropped.
+    quiet::catch(work).map_err(|message| Error::Panicked { act, message })
 }

@@ -47,6 +47,7 @@ fixtures: ## Makes the fixtures again from their recipes
 	python3 -m venv target/fixtures-venv
 	target/fixtures-venv/bin/pip install --quiet --require-hashes -r fixtures/requirements.txt
 	target/fixtures-venv/bin/python fixtures/make.py
+	target/fixtures-venv/bin/python fixtures/generate/models.py
 	target/fixtures-venv/bin/python fixtures/digits/train.py
 	cargo $(RUN_TESTS) --locked --test it fixtures
 

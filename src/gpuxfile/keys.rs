@@ -54,6 +54,11 @@ pub(super) const INPUT_STEPS: &[&str] = &[
     "normalize",
     "tensor",
     "tokenize",
+    "sound",
+    "standardize",
+    "frames",
+    "log_mel",
+    "mfcc",
 ];
 /// The steps of `postprocessing`.
 pub(super) const OUTPUT_STEPS: &[&str] = &[
@@ -97,6 +102,20 @@ pub const STEP_KEYS: &[(&str, &[&str])] = &[
             "ids",
             "mask",
             "types",
+        ],
+    ),
+    ("sound", &["rate", "seconds"]),
+    ("frames", &["size", "hop"]),
+    (
+        "log_mel",
+        &[
+            "size", "hop", "bands", "low", "high", "scale", "even", "edge", "log", "range",
+        ],
+    ),
+    (
+        "mfcc",
+        &[
+            "count", "size", "hop", "bands", "low", "high", "scale", "even", "edge", "log", "range",
         ],
     ),
     ("top_k", &["k"]),

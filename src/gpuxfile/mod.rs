@@ -34,9 +34,10 @@ pub use quantity::{duration, memory};
 pub use read::{parse, parse_bytes};
 pub use source::{Located, Place, Span};
 pub use steps::{
-    BoxOrder, Color, Ctc, DecodeTokens, Detect, DetectForm, Feed, FeedRole, Filter, INPUT_PRESETS, InputPipeline,
-    InputStep, Layout, Modality, Normalize, OUTPUT_PRESETS, OutputPipeline, OutputStep, Pad, PadPosition, Padding,
-    Picture, Resize, ResizeTo, Side, Size, TensorForm, Tokenize, Truncation,
+    BoxOrder, Color, Ctc, DecodeTokens, Detect, DetectForm, Edge, Feed, FeedRole, Filter, Frames, INPUT_PRESETS,
+    InputPipeline, InputStep, Layout, Mel, MelLog, MelScale, Modality, Normalize, OUTPUT_PRESETS, OutputPipeline,
+    OutputStep, Pad, PadPosition, Padding, Picture, Resize, ResizeTo, Side, Size, Sound, TensorForm, Tokenize,
+    Truncation,
 };
 pub use value::Value;
 pub use write::draft;

@@ -1,6 +1,7 @@
 use crate::gpuxfile;
 use crate::tensor::{DType, RowsError, TensorError};
 
+use super::audio;
 use super::picture::PictureError;
 
 /// Says why something given was not made into tensors, or tensors into an answer.
@@ -43,6 +44,9 @@ pub enum Error {
     /// A picture cannot be read or changed.
     #[error(transparent)]
     Picture(#[from] PictureError),
+    /// A sound cannot be read.
+    #[error(transparent)]
+    Sound(#[from] audio::Error),
     /// A text cannot be tokenized.
     #[error("the text cannot be tokenized")]
     Encode(#[source] tokenizers::Error),

@@ -3,6 +3,7 @@ use crate::tensor::{Signature, Tensor};
 
 use super::picture::PictureSteps;
 use super::prepared::Prepared;
+use super::sound::SoundSteps;
 use super::text::TextSteps;
 use super::{Error, Item, SideFiles, Source};
 
@@ -18,6 +19,7 @@ pub(super) struct InputSteps {
 enum Work {
     Picture(PictureSteps),
     Text(Box<TextSteps>),
+    Sound(Box<SoundSteps>),
 }
 
 impl InputSteps {
@@ -35,7 +37,10 @@ impl InputSteps {
             Some(tokenize) => Work::Text(Box::new(TextSteps::new(tokenize, files)?)),
             None => {
                 let port = &signature.inputs[feeds.first().map_or(0, |feed| feed.input)];
-                Work::Picture(PictureSteps::new(&pipeline.steps, port))
+                match pipeline.modality() {
+                    Modality::Sound => Work::Sound(Box::new(SoundSteps::new(&pipeline.steps, port))),
+                    _ => Work::Picture(PictureSteps::new(&pipeline.steps, port)),
+                }
             }
         };
         Ok(InputSteps {
@@ -51,6 +56,7 @@ impl InputSteps {
             modality: match self.work {
                 Work::Picture(_) => Modality::Picture,
                 Work::Text(_) => Modality::Text,
+                Work::Sound(_) => Modality::Sound,
             },
         }
     }
@@ -64,6 +70,7 @@ impl InputSteps {
         let kind = match self.work {
             Work::Picture(_) => "image",
             Work::Text(_) => "text",
+            Work::Sound(_) => "sound",
         };
         self.name.clone().unwrap_or_else(|| kind.to_owned())
     }
@@ -92,6 +99,18 @@ impl InputSteps {
                 expected: "a picture",
                 found: other.kind(),
             }),
+            (Work::Sound(steps), Item::Sound(bytes)) => {
+                let tensor = steps.run(bytes)?;
+                for feed in &self.feeds {
+                    prepared.put(feed.input, tensor.clone());
+                }
+                Ok(())
+            }
+            (Work::Sound(_), other) => Err(Error::Kind {
+                name: self.label(),
+                expected: "a sound",
+                found: other.kind(),
+            }),
             (Work::Text(steps), item) => {
                 let tokens = steps.encode(item, &self.label())?;
                 prepared.texts.insert(at, tokens);
@@ -110,7 +129,7 @@ impl InputSteps {
         tensors: &mut [Option<Tensor>],
     ) -> Result<(), Error> {
         match &self.work {
-            Work::Picture(_) => Ok(()),
+            Work::Picture(_) | Work::Sound(_) => Ok(()),
             Work::Text(steps) => steps.join(at, prepared, (&self.feeds, signature), tensors),
         }
     }

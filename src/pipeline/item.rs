@@ -5,6 +5,8 @@ use crate::tensor::Tensor;
 pub enum Item {
     /// The bytes of a picture's file.
     Picture(Vec<u8>),
+    /// The bytes of a sound's file.
+    Sound(Vec<u8>),
     /// Text.
     Text(String),
     /// Two texts that belong together, such as a question and where its answer stands.
@@ -18,6 +20,7 @@ impl Item {
     pub fn kind(&self) -> &'static str {
         match self {
             Item::Picture(_) => "a picture",
+            Item::Sound(_) => "a sound",
             Item::Text(_) => "text",
             Item::Pair(..) => "a pair of texts",
             Item::Tensor(_) => "a tensor",

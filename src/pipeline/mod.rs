@@ -12,6 +12,7 @@ mod item;
 mod output;
 mod picture;
 mod prepared;
+mod sound;
 mod text;
 
 pub use answer::{Answer, Found, Label, Mask, Record};

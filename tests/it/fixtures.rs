@@ -15,9 +15,7 @@ use crate::support::deps;
 const LARGEST_BYTES: u64 = 200 * 1024;
 
 /// The endings of the files that are listed: what tests read, and not the recipes.
-const ENDINGS: &[&str] = &[
-    "onnx", "npy", "npz", "bin", "wav", "flac", "mp3", "ogg", "m4a", "aac",
-];
+const ENDINGS: &[&str] = &["onnx", "npy", "npz", "bin", "wav", "flac", "mp3", "ogg", "m4a", "aac"];
 
 /// What is made by hand, with packages that the tests do not install.
 const MADE_BY_HAND: &[&str] = &["digits/", "sound/"];

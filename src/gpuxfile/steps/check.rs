@@ -27,6 +27,8 @@ pub struct Feed {
 pub enum FeedRole {
     /// The picture's values.
     Picture,
+    /// The samples of a sound, or what was made of them.
+    Sound,
     /// The numbers of the tokens.
     Ids,
     /// Which are tokens and which fill up.
@@ -58,6 +60,7 @@ impl Gpuxfile {
             let feeds = match pipeline.modality() {
                 Modality::Picture => self.feed_picture(pipeline, signature)?,
                 Modality::Text => self.feed_text(pipeline, signature)?,
+                Modality::Sound => self.feed_sound(pipeline, signature)?,
             };
             if let Some(twice) = feeds.iter().find(|feed| !fed.insert(feed.input)) {
                 let name = printable(signature.inputs[twice.input].name.as_str());
@@ -199,6 +202,34 @@ impl Gpuxfile {
         Ok(feeds)
     }
 
+    fn feed_sound(&self, pipeline: &InputPipeline, signature: &Signature) -> Result<Vec<Feed>, Error> {
+        let input = self.one_input(pipeline, signature)?;
+        let port = &signature.inputs[input];
+        let last = pipeline
+            .steps
+            .last()
+            .map_or(("sound", Span::default()), |step| (step.value.name(), step.span));
+        let misfit = |needs: String| Err(self.misfit((PortKind::Input, port), last, needs));
+        if !is_float(port.dtype) {
+            return misfit("makes float16, bfloat16, float32 or float64".to_owned());
+        }
+        let made = MadeSound::of(pipeline);
+        if let Some(dims) = port.shape.dims() {
+            let fits = dims.len() == made.0.len() + 1
+                && dims[1..].iter().zip(&made.0).all(|(dim, size)| match size {
+                    Some(size) => admits(dim, *size),
+                    None => !is_fixed(dim),
+                });
+            if !fits || !admits(&dims[0], 1) {
+                return misfit(format!("makes {made}"));
+            }
+        }
+        Ok(vec![Feed {
+            input,
+            role: FeedRole::Sound,
+        }])
+    }
+
     fn check_output(&self, pipeline: &OutputPipeline, signature: &Signature) -> Result<(), Error> {
         let port = &signature.outputs[self.output_of(pipeline, signature)?];
         let mut rank = port.shape.dims().map(<[Dim]>::len);
@@ -327,10 +358,64 @@ impl MadePicture {
                     made.layout = Some(form.layout);
                     made.dtype = Some(form.dtype);
                 }
-                InputStep::Invert | InputStep::Tokenize(_) => {}
+                InputStep::Invert
+                | InputStep::Tokenize(_)
+                | InputStep::Sound(_)
+                | InputStep::Standardize
+                | InputStep::Frames(_)
+                | InputStep::LogMel(_)
+                | InputStep::Mfcc(..) => {}
             }
         }
         made
+    }
+}
+
+/// Is the shape of what the steps of a sound make, without the batch; `None` for what the sound's length decides.
+struct MadeSound(Vec<Option<u64>>);
+
+impl MadeSound {
+    fn of(pipeline: &InputPipeline) -> Self {
+        let mut samples = None;
+        let mut made = vec![None];
+        for step in &pipeline.steps {
+            match &step.value {
+                InputStep::Sound(sound) => {
+                    samples = sound.samples();
+                    made = vec![samples];
+                }
+                InputStep::Frames(frames) => {
+                    let count = samples.map(|samples| frames.count(samples));
+                    made = vec![count, Some(frames.size.into())];
+                }
+                InputStep::LogMel(mel) => {
+                    made = vec![Some(mel.bands.into()), samples.map(|samples| mel.frames(samples))];
+                }
+                InputStep::Mfcc(mel, count) => {
+                    made = vec![Some((*count).into()), samples.map(|samples| mel.frames(samples))];
+                }
+                _ => {}
+            }
+        }
+        MadeSound(made)
+    }
+}
+
+impl std::fmt::Display for MadeSound {
+    /// Writes `[1, 80, 3000]`, with `?` for what the sound's length decides.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "[1")?;
+        for size in &self.0 {
+            match size {
+                Some(size) => write!(f, ", {size}")?,
+                None => write!(f, ", ?")?,
+            }
+        }
+        write!(f, "]")?;
+        match self.0.contains(&None) {
+            true => write!(f, ", where `seconds` fixes what is open"),
+            false => Ok(()),
+        }
     }
 }
 

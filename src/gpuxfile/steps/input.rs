@@ -1,4 +1,5 @@
 use super::picture::{Color, Normalize, Pad, Picture, Resize, Size, TensorForm};
+use super::sound::{Frames, Mel, Sound};
 use super::text::Tokenize;
 use crate::gpuxfile::paths::ContextPath;
 
@@ -25,6 +26,16 @@ pub enum InputStep {
     Tensor(TensorForm),
     /// Makes text into numbers of tokens.
     Tokenize(Tokenize),
+    /// Decodes a sound.
+    Sound(Sound),
+    /// Makes the mean of the samples 0 and their variance 1.
+    Standardize,
+    /// Cuts samples into frames.
+    Frames(Frames),
+    /// Makes samples into the logarithm of the power in bands.
+    LogMel(Mel),
+    /// Makes samples into so many coefficients of the cosine transform of that.
+    Mfcc(Mel, u32),
 }
 
 /// Says what kind of thing a person gives.
@@ -34,6 +45,8 @@ pub enum Modality {
     Picture,
     /// Text.
     Text,
+    /// A sound, encoded.
+    Sound,
 }
 
 impl InputStep {
@@ -50,6 +63,11 @@ impl InputStep {
             InputStep::Normalize(_) => "normalize",
             InputStep::Tensor(_) => "tensor",
             InputStep::Tokenize(_) => "tokenize",
+            InputStep::Sound(_) => "sound",
+            InputStep::Standardize => "standardize",
+            InputStep::Frames(_) => "frames",
+            InputStep::LogMel(_) => "log_mel",
+            InputStep::Mfcc(..) => "mfcc",
         }
     }
 
@@ -57,6 +75,11 @@ impl InputStep {
     pub fn modality(&self) -> Modality {
         match self {
             InputStep::Tokenize(_) => Modality::Text,
+            InputStep::Sound(_)
+            | InputStep::Standardize
+            | InputStep::Frames(_)
+            | InputStep::LogMel(_)
+            | InputStep::Mfcc(..) => Modality::Sound,
             _ => Modality::Picture,
         }
     }

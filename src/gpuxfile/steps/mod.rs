@@ -11,6 +11,7 @@ mod output;
 mod picture;
 mod presets;
 mod read;
+mod sound;
 mod text;
 mod write;
 
@@ -19,6 +20,7 @@ pub use input::{InputStep, Modality};
 pub use output::{BoxOrder, Ctc, DecodeTokens, Detect, DetectForm, OutputStep};
 pub use picture::{Color, Filter, Layout, Normalize, Pad, PadPosition, Picture, Resize, ResizeTo, Size, TensorForm};
 pub use presets::{INPUT_PRESETS, OUTPUT_PRESETS};
+pub use sound::{Edge, Frames, Mel, MelLog, MelScale, Sound};
 pub use text::{Padding, Side, Tokenize, Truncation};
 
 pub(super) use read::{read_postprocessing, read_preprocessing};

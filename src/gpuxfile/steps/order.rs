@@ -6,19 +6,30 @@ use crate::gpuxfile::source::{Located, Source};
 use super::input::{InputStep, Modality};
 use super::output::OutputStep;
 use super::picture::{Color, Picture};
+use super::sound::Sound;
 
-/// Checks the order of steps, and puts in front what a picture's steps begin with, where it is left out.
+/// Checks the order of steps, and puts in front what the steps of a picture or a sound begin with, where it is left
+/// out.
 pub(super) fn input_order(source: &Source, steps: Vec<Located<InputStep>>) -> Result<Vec<Located<InputStep>>, Error> {
     let mut steps = steps;
     let Some(first) = steps.first() else {
         return Ok(steps);
     };
-    if first.value.modality() == Modality::Picture && !matches!(first.value, InputStep::Picture(_)) {
-        let picture = Picture {
+    let begins = match (first.value.modality(), &first.value) {
+        (Modality::Picture, InputStep::Picture(_)) | (Modality::Sound, InputStep::Sound(_)) => None,
+        (Modality::Picture, _) => Some(InputStep::Picture(Picture {
             color: Color::Rgb,
             background: None,
-        };
-        steps.insert(0, Located::new(InputStep::Picture(picture), first.span));
+        })),
+        (Modality::Sound, _) => Some(InputStep::Sound(Sound {
+            rate: 16_000,
+            seconds: None,
+        })),
+        (Modality::Text, _) => None,
+    };
+    if let Some(step) = begins {
+        let span = first.span;
+        steps.insert(0, Located::new(step, span));
     }
     for pair in steps.windows(2) {
         let [before, step] = pair else { continue };
@@ -31,6 +42,7 @@ pub(super) fn input_order(source: &Source, steps: Vec<Located<InputStep>>) -> Re
             return Err(Error::at(source, step.span, problem));
         }
     }
+    bound_frequencies(source, &mut steps)?;
     let mut channels = 1;
     for step in &steps {
         match &step.value {
@@ -62,10 +74,12 @@ fn input_fault(before: &InputStep, step: &InputStep) -> Option<&'static str> {
         }
     }
     if before.modality() != step.modality() {
-        return Some("one works on pictures and the other on text");
+        return Some("one works on another kind of thing than the other");
     }
-    if step.modality() == Modality::Text {
-        return Some("text becomes numbers in one step");
+    match step.modality() {
+        Modality::Picture => {}
+        Modality::Text => return Some("text becomes numbers in one step"),
+        Modality::Sound => return sound_fault(before, step),
     }
     match (stage(before), stage(step)) {
         (0..=3, 0) => Some("a picture is decoded once, at the start"),
@@ -74,6 +88,47 @@ fn input_fault(before: &InputStep, step: &InputStep) -> Option<&'static str> {
         (earlier, later) if earlier > later => Some("the order is rescale, normalize, tensor"),
         _ => None,
     }
+}
+
+/// Says why a step of a sound cannot follow another.
+fn sound_fault(before: &InputStep, step: &InputStep) -> Option<&'static str> {
+    match (before, step) {
+        (_, InputStep::Sound(_)) => Some("a sound is decoded once, at the start"),
+        (InputStep::Standardize, InputStep::Standardize) => Some("it is done once"),
+        (InputStep::Sound(_) | InputStep::Standardize, _) => None,
+        _ => Some("that made the tensor already"),
+    }
+}
+
+/// Fills in the highest frequency of bands where it is left to the rate, and checks it where it is not.
+fn bound_frequencies(source: &Source, steps: &mut [Located<InputStep>]) -> Result<(), Error> {
+    let mut half = 0.0;
+    for step in steps {
+        let (name, span) = (step.value.name(), step.span);
+        match &mut step.value {
+            InputStep::Sound(sound) => half = f64::from(sound.rate) / 2.0,
+            InputStep::LogMel(mel) | InputStep::Mfcc(mel, _) => {
+                let high = *mel.high.get_or_insert(half);
+                let fault = |key: &str, value: f64, least, most| {
+                    let problem = Problem::Interval {
+                        key: format!("{name}.{key}"),
+                        text: value.to_string(),
+                        least,
+                        most,
+                    };
+                    Err(Error::at(source, span, problem))
+                };
+                if high > half {
+                    return fault("high", high, 1.0, half);
+                }
+                if mel.low >= high {
+                    return fault("low", mel.low, 0.0, high);
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Is what the steps of an output have made so far.

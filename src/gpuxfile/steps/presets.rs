@@ -1,10 +1,11 @@
 use super::input::InputStep;
 use super::output::OutputStep;
 use super::picture::{Color, Filter, Normalize, Picture, Resize, ResizeTo, Size};
+use super::sound::{Mel, Sound};
 use crate::tensor::TensorName;
 
 /// Names the presets of `preprocessing`.
-pub const INPUT_PRESETS: &[&str] = &["imagenet", "clip", "yolo"];
+pub const INPUT_PRESETS: &[&str] = &["imagenet", "clip", "yolo", "whisper"];
 
 /// Names the presets of `postprocessing`.
 pub const OUTPUT_PRESETS: &[&str] = &["classify", "sentence"];
@@ -78,6 +79,13 @@ pub(super) fn input_preset(name: &str) -> Option<Vec<InputStep>> {
             };
             vec![picture, resize(to, Filter::Bilinear, false), InputStep::Rescale(UNIT)]
         }
+        "whisper" => vec![
+            InputStep::Sound(Sound {
+                rate: 16_000,
+                seconds: Some(30.0),
+            }),
+            InputStep::LogMel(Mel::whisper(80)),
+        ],
         _ => return None,
     };
     Some(steps)

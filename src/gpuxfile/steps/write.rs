@@ -8,6 +8,7 @@ use super::input::InputStep;
 use super::output::{BoxOrder, Ctc, Detect};
 use super::output::{DetectForm, OutputStep};
 use super::picture::{Color, Filter, Layout, Normalize, PadPosition, Picture, Resize, ResizeTo, Size, TensorForm};
+use super::sound::{Edge, Mel, MelLog, MelScale};
 use super::text::{Padding, Side, Tokenize, Truncation};
 
 /// Writes `preprocessing` and `postprocessing`, every option with its value.
@@ -113,7 +114,32 @@ fn input_step(step_value: &InputStep) -> Value {
             .with("type", text(dtype.name()))
             .step(name),
         InputStep::Tokenize(tokenize) => tokenize_options(tokenize).step(name),
+        InputStep::Sound(sound) => Options::default()
+            .with("rate", int(sound.rate))
+            .maybe("seconds", sound.seconds.map(Value::Float))
+            .step(name),
+        InputStep::Standardize => text(name),
+        InputStep::Frames(frames) => Options::default()
+            .with("size", int(frames.size))
+            .with("hop", int(frames.hop))
+            .step(name),
+        InputStep::LogMel(mel) => mel_options(Options::default(), mel).step(name),
+        InputStep::Mfcc(mel, count) => mel_options(Options::default().with("count", int(*count)), mel).step(name),
     }
+}
+
+fn mel_options(options: Options, mel: &Mel) -> Options {
+    options
+        .with("size", int(mel.size))
+        .with("hop", int(mel.hop))
+        .with("bands", int(mel.bands))
+        .with("low", Value::Float(mel.low))
+        .maybe("high", mel.high.map(Value::Float))
+        .with("scale", word(MelScale::NAMES, mel.scale))
+        .with("even", Value::Bool(mel.even))
+        .with("edge", word(Edge::NAMES, mel.edge))
+        .with("log", word(MelLog::NAMES, mel.log))
+        .maybe("range", mel.range.map(Value::Float))
 }
 
 fn resize_options(resize: &Resize) -> Options {

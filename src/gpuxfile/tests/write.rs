@@ -224,6 +224,7 @@ prop_compose! {
         (runtime, serving) in (runtime(), serving()),
         (preprocessing, postprocessing) in (pipelines(&[
             "imagenet", "clip", "yolo", "{resize: 7}", "[{pad: {size: 9, fill: 3}}, {rescale: 0.1}, {tensor: nhwc}]",
+            "whisper", "[{sound: {rate: 8000, seconds: 2.5}}, standardize, {frames: {size: 7}}]", "{mfcc: {low: 20.5}}",
             "{tokenize: {tokenizer: a b.json, max_length: 3, padding: max_length, pad_token: 'no', ids: 'no'}}",
         ]), pipelines(&[
             "softmax", "[{top_k: 3}, {template: '{label}: {{'}]", "{detect: {form: ssd, scores: 1, classes: 'no'}}",

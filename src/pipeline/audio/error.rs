@@ -52,12 +52,4 @@ pub enum Error {
     /// A sample of a floating-point file is NaN or infinite.
     #[error("sample {at} of the sound is not a finite number")]
     NotFinite { at: usize },
-    /// A step was given sizes that make no spectrum.
-    #[error("{what} is {value}, and must be from {least} to {most}")]
-    Parameter {
-        what: &'static str,
-        value: f64,
-        least: f64,
-        most: f64,
-    },
 }

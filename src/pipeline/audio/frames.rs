@@ -1,13 +1,3 @@
-use super::Sound;
-
-impl Sound {
-    /// Gives the sound with exactly `count` samples: what is more is cut off at the end, what lacks is silence.
-    pub fn fitted(mut self, count: usize) -> Sound {
-        self.samples.resize(count, 0.0);
-        self
-    }
-}
-
 /// Cuts samples into frames of `size`, one every `hop`.
 ///
 /// Shape: row-major, `[1 + ⌊(samples − size) / hop⌋, size]`; samples that do not fill a last frame are left out, and fewer
@@ -44,16 +34,6 @@ mod tests {
         assert_eq!(frames(&samples, 3, 2), (2, vec![1.0, 2.0, 3.0, 3.0, 4.0, 5.0]));
         assert_eq!(frames(&samples[..2], 3, 2), (1, vec![1.0, 2.0, 0.0]));
         assert_eq!(frames(&samples, 6, 1).0, 1);
-    }
-
-    #[test]
-    fn a_sound_is_cut_or_followed_by_silence() {
-        let sound = Sound {
-            rate: 8,
-            samples: vec![1.0, 2.0],
-        };
-        assert_eq!(sound.clone().fitted(3).samples, [1.0, 2.0, 0.0]);
-        assert_eq!(sound.fitted(1).samples, [1.0]);
     }
 
     #[test]

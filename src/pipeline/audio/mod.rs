@@ -1,7 +1,7 @@
 //! Sound: files into samples, samples into what models take.
 //!
-//! [`decode`] gives a [`Sound`] of one channel; [`Sound::resampled`] and [`Sound::fitted`] give it another rate and
-//! length; [`MelPlan`] and [`frames`] make numbers of it. The arithmetic of each is in registry-spec/gpuxfile.md.
+//! [`decode`] gives a [`Sound`] of one channel; [`Sound::resampled`] gives it another rate; [`MelPlan`],
+//! [`frames`] and [`standardize`] make numbers of it. The arithmetic of each is in registry-spec/gpuxfile.md.
 
 mod cepstrum;
 mod container;
@@ -19,5 +19,4 @@ pub use container::Container;
 pub use decode::{Limits, Sound, decode};
 pub use error::Error;
 pub use frames::{frames, standardize};
-pub use mel::{LogForm, Mel, MelPlan, MelScale};
-pub use spectrum::Edge;
+pub use mel::MelPlan;

@@ -187,7 +187,7 @@ fn of_registry(error: &registry::Error) -> Advice {
     match error {
         registry::Error::Unauthorized { anonymous: true, .. } => (
             Some(Code::Authentication),
-            &["`gpux login HOST --username NAME --password-stdin` keeps credentials for a registry"],
+            &["`gpux login HOST` keeps credentials for a registry"],
         ),
         registry::Error::Status { status: 405, .. } => (
             Some(Code::Network),

@@ -620,14 +620,21 @@ fn connector(options: &Options, resolver: &Arc<PinnedResolver>) -> Result<reqwes
         let identity = reqwest::Identity::from_pem(pem).map_err(setup("the client certificate"))?;
         builder = builder.identity(identity);
     }
-    let none = options.proxies.none.as_deref().and_then(reqwest::NoProxy::from_string);
-    if let Some(address) = &options.proxies.http {
+    let listed = options.proxies.none.as_deref().unwrap_or_default();
+    let none = reqwest::NoProxy::from_string(listed);
+    // A star is everything, addresses too.
+    let proxied = !listed.split(',').any(|host| host.trim() == "*");
+    if let Some(address) = options.proxies.http.as_ref().filter(|_| proxied) {
         let proxy = reqwest::Proxy::http(address).map_err(setup("the proxy for http"))?;
         builder = builder.proxy(proxy.no_proxy(none.clone()));
     }
-    if let Some(address) = &options.proxies.https {
+    if let Some(address) = options.proxies.https.as_ref().filter(|_| proxied) {
         let proxy = reqwest::Proxy::https(address).map_err(setup("the proxy for https"))?;
         builder = builder.proxy(proxy.no_proxy(none));
     }
-    builder.build().map_err(setup("the HTTP client"))
+    builder.build().map_err(setup(match &options.identity {
+        // Whether certificate and key belong together shows here.
+        Some(_) => "the client certificate and its key",
+        None => "the HTTP client",
+    }))
 }

@@ -2,6 +2,7 @@
 
 mod bars;
 mod progress;
+mod secret;
 mod table;
 mod units;
 
@@ -12,6 +13,7 @@ use anstyle::{AnsiColor, Style};
 
 pub use bars::{Bar, Bars};
 pub use progress::Progress;
+pub use secret::{ask, ask_secret};
 pub use table::{Align, Table, bar};
 pub use units::{bytes, count, duration};
 

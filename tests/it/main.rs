@@ -5,6 +5,8 @@
 mod archives;
 mod build;
 mod contracts;
+#[cfg(unix)]
+mod credentials;
 mod dependencies;
 mod distribution;
 mod docs;
@@ -20,13 +22,17 @@ mod local;
 mod models;
 mod onnx;
 mod onnx_runtime;
+mod other_clients;
 mod providers;
+mod proxies;
 mod readme;
 mod real_models;
 mod registry_verbs;
 mod run;
 mod store;
 mod support;
+#[cfg(unix)]
+mod terminal;
 mod tls;
 mod transfer;
 mod uploads;

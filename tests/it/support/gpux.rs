@@ -95,7 +95,11 @@ impl Gpux {
 
     /// Runs a command with `input` on stdin.
     pub fn run_with_stdin<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>, input: &[u8]) -> Answer {
-        let mut command = self.command(arguments);
+        self.answer_with_stdin(&mut self.command(arguments), input)
+    }
+
+    /// Runs a command that was made ready, with `input` on stdin.
+    pub fn answer_with_stdin(&self, command: &mut Command, input: &[u8]) -> Answer {
         command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -113,7 +117,7 @@ impl Gpux {
     }
 
     /// Takes an output, with the home and the repository replaced by names that are the same everywhere.
-    fn answer(&self, output: Output) -> Answer {
+    pub fn answer(&self, output: Output) -> Answer {
         let clean = |bytes: &[u8]| {
             let text = String::from_utf8(bytes.to_vec()).expect("gpux writes UTF-8");
             text.replace(&*self.home().to_string_lossy(), "$HOME")

@@ -8,6 +8,9 @@ pub mod deps;
 pub mod distribution;
 mod gpux;
 pub mod graph;
+pub mod nginx;
+pub mod proxy;
 pub mod registry;
+pub mod terminal;
 
 pub use gpux::{Answer, Gpux};

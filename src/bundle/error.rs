@@ -42,9 +42,9 @@ pub enum Error {
     /// The manifest is of something else.
     #[error("{0} is not a gpux artifact: it is {1}")]
     NotAnArtifact(Digest, String),
-    /// The manifest is a list of variants.
-    #[error("{0} is an index of variants, which this version cannot open")]
-    Variants(Digest),
+    /// The manifest is a list of variants, and none of them was chosen.
+    #[error("{index} is an index of {} models: {}", variants.len(), some_of(variants))]
+    Variants { index: Digest, variants: Vec<Digest> },
     /// A layer does not say which file it is.
     #[error("layer {0} names no file")]
     UnnamedLayer(Digest),
@@ -67,4 +67,14 @@ pub enum Error {
     /// A blob of the artifact is not a form that this version reads.
     #[error("layer `{path}` is of type `{media_type}`, which this version cannot read")]
     LayerType { path: String, media_type: String },
+}
+
+/// Names the first few of many.
+fn some_of(variants: &[Digest]) -> String {
+    const MOST: usize = 8;
+    let mut text: Vec<String> = variants.iter().take(MOST).map(Digest::to_string).collect();
+    if variants.len() > MOST {
+        text.push("…".to_owned());
+    }
+    text.join(", ")
 }

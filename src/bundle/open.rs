@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 
 use crate::fs;
 use crate::gpuxfile::{self, Gpuxfile};
-use crate::oci::{Descriptor, Digest, Document, FilePath, Manifest, Packing};
+use crate::oci::{Descriptor, Digest, Document, FilePath, Index, Kind, MAX_DOCUMENT_BYTES, Manifest, Packing};
 use crate::onnx;
 use crate::store::Store;
 
@@ -36,7 +36,7 @@ impl Bundle {
     pub fn open(store: &Store, descriptor: &Descriptor) -> Result<Bundle, Error> {
         let manifest = match store.document(descriptor)? {
             Document::Manifest(manifest) => manifest,
-            Document::Index(_) => return Err(Error::Variants(descriptor.digest)),
+            Document::Index(index) => only_variant(store, descriptor, &index)?,
         };
         let Some(kind) = manifest.kind() else {
             return Err(Error::NotAnArtifact(descriptor.digest, manifest.described()));
@@ -93,7 +93,7 @@ impl Bundle {
     pub fn graph(&self, store: &Store) -> Result<(GraphFiles, onnx::Model), Error> {
         let path = match self.gpuxfile(store)? {
             Some(gpuxfile) => gpuxfile.model.value.as_str().to_owned(),
-            None => self.only_graph()?,
+            None => self.only_graph(store)?,
         };
         let graph = Graph::read(self.blob(store, &path)?)?;
         let folder = path.rsplit_once('/').map(|(folder, _)| folder);
@@ -140,11 +140,61 @@ impl Bundle {
         }
     }
 
-    fn only_graph(&self) -> Result<String, Error> {
+    /// Finds the graph of an artifact without a GPUXfile: the only one, or the one that a ModelKit's Kitfile names.
+    fn only_graph(&self, store: &Store) -> Result<String, Error> {
         let mut graphs = self.paths().filter(|path| path.ends_with(".onnx"));
         match (graphs.next(), graphs.count()) {
             (Some(only), 0) => Ok(only.to_owned()),
-            (first, rest) => Err(Error::NoModel(rest + usize::from(first.is_some()))),
+            (first, rest) => {
+                let count = rest + usize::from(first.is_some());
+                self.graph_of_kit(store).ok_or(Error::NoModel(count))
+            }
         }
     }
+
+    /// The graph at the Kitfile's model path, or the only one below it. A Kitfile that cannot be read names none.
+    fn graph_of_kit(&self, store: &Store) -> Option<String> {
+        #[derive(serde::Deserialize)]
+        struct Kitfile {
+            model: Model,
+        }
+        #[derive(serde::Deserialize)]
+        struct Model {
+            path: String,
+        }
+        let config = &self.manifest.config;
+        if self.manifest.kind() != Some(Kind::ModelKit) || config.size_bytes > MAX_DOCUMENT_BYTES {
+            return None;
+        }
+        let bytes = store.read(&config.digest, MAX_DOCUMENT_BYTES).ok()?;
+        let kitfile: Kitfile = serde_json::from_slice(&bytes).ok()?;
+        let path = kitfile.model.path.trim_start_matches("./").trim_end_matches('/');
+        let below = |found: &&str| {
+            let rest = found.strip_prefix(path)?;
+            (rest.is_empty() || rest.starts_with('/')).then_some(())
+        };
+        let mut graphs = self
+            .paths()
+            .filter(|found| found.ends_with(".onnx") && below(found).is_some());
+        let only = graphs.next()?;
+        graphs.next().is_none().then(|| only.to_owned())
+    }
+}
+
+/// An index of one model is as good as the model; among several nobody has chosen.
+fn only_variant(store: &Store, descriptor: &Descriptor, index: &Index) -> Result<Manifest, Error> {
+    let variants: Vec<&Descriptor> = index
+        .manifests
+        .iter()
+        .filter(|child| child.media_type.is_manifest())
+        .collect();
+    if let [only] = variants[..]
+        && let Document::Manifest(manifest) = store.document(only)?
+    {
+        return Ok(manifest);
+    }
+    Err(Error::Variants {
+        index: descriptor.digest,
+        variants: variants.iter().map(|child| child.digest).collect(),
+    })
 }

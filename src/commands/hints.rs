@@ -79,6 +79,10 @@ fn of_bundle(error: &bundle::Error) -> Advice {
             &["a model's external data lies beside it, and both in the folder of the build"],
         ),
         bundle::Error::Changed(_) => (None, &["wait until nobody writes the file, and build again"]),
+        bundle::Error::Variants { .. } => (
+            None,
+            &["name one of them by its digest, NAME@sha256:…, or by a tag of its own"],
+        ),
         bundle::Error::NotAnArtifact(..) => (
             None,
             &["gpux runs ONNX models packed as ModelPack artifacts; `gpux build` makes one"],

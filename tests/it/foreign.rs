@@ -254,3 +254,114 @@ fn an_image_that_skopeo_knows_is_no_artifact_of_ours() {
     assert_eq!(answer.code, Some(1));
     assert!(answer.stderr.contains("a container image"), "{answer:?}");
 }
+
+#[test]
+fn a_kitfile_says_which_model_of_a_kit_runs() {
+    let digits = tar_of(&[("models/digits.onnx", &model()), ("models/labels.txt", b"a\n")]);
+    let other = tar_of(&[("other.onnx", b"no model at all")]);
+    let kitfile = |path: &str| {
+        format!(
+            r#"{{"manifestVersion":"1.0.0","package":{{"name":"digits"}},"model":{{"name":"digits","path":"{path}"}}}}"#
+        )
+    };
+    for (config, code) in [
+        (kitfile("./models/digits.onnx"), 0),
+        (kitfile("models"), 0),
+        (kitfile("."), 1),
+        (kitfile("../digits.onnx"), 1),
+        ("not JSON".to_owned(), 1),
+        ("{}".to_owned(), 1),
+    ] {
+        let registry = Registry::start(Profile::honest());
+        let kit = "application/vnd.kitops.modelkit.config.v1+json".parse().unwrap();
+        let mut manifest = Manifest::new(
+            MediaType::MODEL_ARTIFACT,
+            Descriptor::of(kit, config.as_bytes()),
+            vec![],
+        );
+        manifest.artifact_type = None;
+        registry.put_blob("kit", config.as_bytes());
+        for (kind, archive) in [("model", &digits), ("modelpart", &other)] {
+            let (layer, bytes) = layer(
+                &format!("application/vnd.kitops.modelkit.{kind}.v1.tar+gzip"),
+                gzip(archive),
+            );
+            registry.put_blob("kit", &bytes);
+            manifest.layers.push(layer);
+        }
+        registry.put_manifest("kit", "1", MediaType::OCI_MANIFEST.as_str(), &manifest.to_bytes());
+        let (gpux, name) = (Gpux::new(), format!("{}/kit:1", registry.host()));
+        let input = format!("@{}", fixture("digits/seven.npy").display());
+        let answer = gpux.run(["--json", "run", &name, "--input", &input]);
+        assert_eq!(answer.code, Some(code), "{config}: {answer:?}");
+        match code {
+            0 => assert!(answer.stdout.contains("\"digit\""), "{answer:?}"),
+            _ => assert!(answer.stderr.contains("2 ONNX files"), "{answer:?}"),
+        }
+    }
+}
+
+/// A tar archive whose extended header gives a file another size than its own header.
+fn tar_of_two_sizes(own: u64, extended: u64) -> Vec<u8> {
+    let record = format!("size={extended}\n");
+    let record = format!("{} {record}", record.len() + 3);
+    let mut archive = tar_with(b"pax", tar::EntryType::XHeader, "", record.as_bytes());
+    archive.truncate(archive.len() - 1024);
+    let mut header = tar::Header::new_ustar();
+    header.set_path("model.onnx").unwrap();
+    header.set_size(own);
+    header.set_mode(0o644);
+    header.set_cksum();
+    archive.extend_from_slice(header.as_bytes());
+    archive.extend_from_slice(&[7; 1024]);
+    archive.resize(archive.len() + 1024, 0);
+    archive
+}
+
+#[test]
+fn a_size_in_an_extended_header_is_the_size_for_all() {
+    let weight = "application/vnd.cncf.model.weight.v1.tar";
+    let (gpux, name, _) = inspected(PACK, &[layer(weight, tar_of_two_sizes(0, 1024))]);
+    let folder = gpux.home().join("out");
+    let answer = gpux.run(["unpack", &name, "-o", folder.to_str().unwrap()]);
+    // What one reader takes for content, another would take for the next header: one of the two, never both.
+    assert_eq!(answer.code, Some(0), "{answer:?}");
+    assert!(std::fs::read(folder.join("model.onnx")).unwrap() == [7; 1024]);
+    let (gpux, name, _) = inspected(PACK, &[layer(weight, tar_of_two_sizes(0, 1 << 40))]);
+    let answer = gpux.run(["unpack", &name, "-o", gpux.home().join("out").to_str().unwrap()]);
+    assert_eq!(answer.code, Some(1), "{answer:?}");
+}
+
+#[test]
+fn archives_without_measure_are_refused_and_no_rights_are_taken_over() {
+    let weight = "application/vnd.cncf.model.weight.v1.tar";
+    // A frame that wants a window of 2 GiB, and one empty block.
+    let window = vec![0x28, 0xb5, 0x2f, 0xfd, 0x00, 21 << 3, 0x01, 0x00, 0x00];
+    let mut folders = Vec::new();
+    for n in 0..210_000 {
+        let mut header = tar::Header::new_ustar();
+        header.set_path(format!("folder{n}")).unwrap();
+        header.set_entry_type(tar::EntryType::Directory);
+        header.set_size(0);
+        header.set_mode(0o755);
+        header.set_cksum();
+        folders.extend_from_slice(header.as_bytes());
+    }
+    for (what, bytes, words) in [
+        ("window", window, "cannot be unpacked"),
+        ("entries", zstd(&folders), "too many entries"),
+    ] {
+        let (_, _, answer) = inspected(PACK, &[layer(&format!("{weight}+zstd"), bytes)]);
+        assert_eq!(answer.code, Some(1), "{what}: {answer:?}");
+        assert!(answer.stderr.contains(words), "{what}: {answer:?}");
+    }
+    // Set-user-ID, as `tar_of` has it, stays in the archive.
+    let (gpux, _, answer) = inspected(PACK, &[layer(weight, tar_of(&[("digits.onnx", &model())]))]);
+    assert_eq!(answer.code, Some(0), "{answer:?}");
+    #[cfg(unix)]
+    for folder in std::fs::read_dir(gpux.home().join("cache/unpacked")).unwrap() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let file = folder.unwrap().path().join("digits.onnx");
+        assert_eq!(std::fs::metadata(file).unwrap().permissions().mode() & 0o7000, 0);
+    }
+}

@@ -33,6 +33,8 @@ mod store;
 mod support;
 #[cfg(unix)]
 mod terminal;
+mod threats;
 mod tls;
 mod transfer;
 mod uploads;
+mod variants;

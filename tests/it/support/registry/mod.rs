@@ -132,6 +132,12 @@ impl Registry {
         digest
     }
 
+    /// Stores bytes as the blob of a digest, whatever their hash is.
+    pub fn put_blob_as(&self, repository: &str, digest: &str, bytes: &[u8]) {
+        let key = (repository.to_owned(), digest.to_owned());
+        self.state().blobs.insert(key, Arc::new(bytes.to_vec()));
+    }
+
     /// Stores a manifest under a tag and answers its digest.
     pub fn put_manifest(&self, repository: &str, tag: &str, media_type: &str, bytes: &[u8]) -> String {
         let digest = digest_of(bytes);

@@ -20,7 +20,7 @@ use super::{
     client::{Call, Client, Payload, header_text, transport},
     endpoint::shown,
     error::Error,
-    memory::Lesson,
+    memory::{Lesson, SMALLEST_CHUNK_BYTES},
 };
 use crate::oci::{Descriptor, Digest, MAX_DOCUMENT_BYTES, Repository};
 
@@ -429,9 +429,10 @@ impl Client {
         match response.status() {
             StatusCode::ACCEPTED | StatusCode::CREATED | StatusCode::NO_CONTENT | StatusCode::OK => Ok(Upload {
                 location: self.upload_location(&response)?,
-                // Less than was sent is believed; what makes no sense is left to the digest at the end.
+                // Less than was sent is believed, though not so little that it would never end; what makes no sense is left
+                // to the digest.
                 held_bytes: held_by(&response)
-                    .filter(|held| start < *held && *held < end)
+                    .filter(|held| start + SMALLEST_CHUNK_BYTES <= *held && *held < end)
                     .unwrap_or(end),
                 smallest_chunk_bytes: upload.smallest_chunk_bytes,
             }),

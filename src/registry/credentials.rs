@@ -89,7 +89,7 @@ pub fn erase_credential(path: &Path, host: &Host) -> Result<bool, Error> {
     };
     let mut erased = false;
     if let Some(helper) = file.helper(host) {
-        for key in keys(host) {
+        for key in helper_keys(host) {
             if ask_helper(&helper, &key)?.is_some() {
                 run_helper(&helper, "erase", &key)?;
                 erased = true;
@@ -173,7 +173,7 @@ impl ConfigFile {
 
     fn find(&self, host: &Host, repository: Option<&Repository>) -> Result<Option<Credential>, Error> {
         if let Some(helper) = self.helper(host) {
-            for key in keys(host) {
+            for key in helper_keys(host) {
                 if let Some(found) = ask_helper(&helper, &key)? {
                     return Ok(Some(found));
                 }
@@ -247,6 +247,11 @@ fn keys(host: &Host) -> Vec<String> {
         }
     }
     keys
+}
+
+/// The names under which helpers keep a registry: each costs a process, and more are not in use.
+fn helper_keys(host: &Host) -> impl Iterator<Item = String> {
+    keys(host).into_iter().take(2)
 }
 
 fn main_key(host: &Host) -> String {

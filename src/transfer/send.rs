@@ -22,6 +22,8 @@ use crate::store::{Blob, Notes, Store};
 
 /// A blob smaller than this is sent again sooner than its upload is taken up.
 const WORTH_NOTING_BYTES: u64 = 4 << 20;
+/// A try that brought less than this has failed like one that brought nothing.
+const WORTH_COUNTING_BYTES: u64 = 1 << 20;
 /// Chunks that are tried, one after the other, where a body was too large.
 const CHUNKS_BYTES: [u64; 5] = [64 << 20, 16 << 20, 4 << 20, 1 << 20, 256 << 10];
 /// One PUT that broke this often, and left nothing to go on with, is one too many.
@@ -196,7 +198,7 @@ impl Sending<'_> {
         };
         match held.filter(|held| (1..=self.blob.size_bytes).contains(&held.held_bytes)) {
             Some(held) => {
-                if held.held_bytes > state.held_bytes {
+                if held.held_bytes >= state.held_bytes + WORTH_COUNTING_BYTES {
                     state.failures = 0;
                 }
                 state.upload = held;

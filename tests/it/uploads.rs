@@ -1,6 +1,6 @@
 //! Pushes to registries that take blobs each in their own way, and what is remembered of them.
 
-use std::process::Stdio;
+use std::{process::Stdio, time::Duration};
 
 use gpux::{
     oci::{Digest, Reference},
@@ -179,6 +179,49 @@ fn an_upload_that_breaks_goes_on_where_the_registry_says() {
     registry.fault_after(Kind::Upload, "PUT", 1, (1, Fault::Status(503, vec![])));
     pusher.push();
     pusher.arrived(&registry);
+}
+
+#[test]
+fn an_upload_that_creeps_on_by_bytes_is_given_up() {
+    let registry = Registry::start(Profile {
+        creeps: true,
+        ..Profile::honest()
+    });
+    let pusher = pusher(&registry.host(), 5 << 20);
+    let error = push(&pusher.store, &pusher.name, &pusher.remote, silent()).unwrap_err();
+    assert!(error.to_string().contains("503"), "{error}");
+    let tries = registry.count(Kind::Upload, "PUT") + registry.count(Kind::Upload, "PATCH");
+    assert!(tries <= 3 * 5, "three files, and a few tries each: {tries}");
+}
+
+#[test]
+fn a_registry_that_is_busy_is_left_alone_as_long_as_it_asks() {
+    for (kind, method) in [
+        (Kind::Blob, "HEAD"),
+        (Kind::UploadStart, "POST"),
+        (Kind::Upload, "PUT"),
+        (Kind::Manifest, "PUT"),
+    ] {
+        let registry = Registry::start(Profile::honest());
+        let pusher = pusher(&registry.host(), 100);
+        let headers = vec![("Retry-After".to_owned(), "1".to_owned())];
+        // Each of three blobs meets it once, and then no more.
+        registry.fault(
+            kind,
+            method,
+            if kind == Kind::Manifest { 1 } else { 3 },
+            Fault::Status(429, headers),
+        );
+        pusher.push();
+        pusher.arrived(&registry);
+        let seen = registry.seen();
+        let times: Vec<_> = seen
+            .iter()
+            .filter(|seen| seen.kind == kind && seen.method == method)
+            .collect();
+        let waited = times.last().unwrap().at - times[0].at;
+        assert!(waited >= Duration::from_secs(1), "{method}: {waited:?}");
+    }
 }
 
 #[test]

@@ -31,6 +31,8 @@ pub struct Profile {
     pub forgets_broken: bool,
     /// An upload that broke is said to have more bytes than came.
     pub overstates: bool,
+    /// A request with a body brings one byte for its upload, and is answered with 503.
+    pub creeps: bool,
     /// A mount is answered with this status.
     pub mount_status: Option<u16>,
     /// A header of every answer.

@@ -25,6 +25,8 @@ pub struct Seen {
     pub target: String,
     pub headers: Vec<(String, String)>,
     pub body_bytes: u64,
+    /// When it was answered.
+    pub at: std::time::Instant,
 }
 
 impl Seen {

@@ -140,6 +140,7 @@ fn note(shared: &Shared, kind: Kind, request: &Request) -> Option<Fault> {
         },
         headers: request.headers.clone(),
         body_bytes: request.body.len() as u64,
+        at: std::time::Instant::now(),
     });
     let planned = state.plan.iter_mut().find(|planned| {
         planned.times > 0 && planned.kind == kind && planned.method.is_none_or(|method| method == request.method)

@@ -48,6 +48,10 @@ pub(super) fn upload(shared: &Shared, request: &Request) -> Answer {
     if too_large {
         return Answer::error(413, "TOO_LARGE");
     }
+    if shared.profile.creeps && !request.body.is_empty() {
+        upload.bytes.extend_from_slice(&request.body[..1]);
+        return Answer::error(503, "SLOWLY");
+    }
     let gone = request.dropped || (request.cut && shared.profile.forgets_broken);
     let location = format!("/v2/{repository}/blobs/uploads/{id}?_state=opaque");
     let status = |status: u16, held: usize| {

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
@@ -73,7 +74,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, env: Env) -> ExitCode
         .and_then(|found| Cli::from_arg_matches(&found))
     {
         Ok(cli) => cli,
-        Err(error) => return refuse(&error, &arguments),
+        Err(error) => return refuse(&without_password(error), &arguments),
     };
     let term = Term::new(Voice {
         json: cli.json,
@@ -134,4 +135,17 @@ fn refuse(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
     // A reader that went away wants no more of the help text.
     let _ = error.print();
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Code::Usage.exit_status()))
+}
+
+/// Takes out of a refusal what stands before the `@` of the value it shows, where that may be a user and a password.
+fn without_password(mut error: clap::Error) -> clap::Error {
+    let shown = match error.get(ContextKind::InvalidValue) {
+        Some(ContextValue::String(text)) => text.rsplit_once('@').filter(|(before, _)| before.contains(':')),
+        _ => None,
+    };
+    if let Some((_, rest)) = shown {
+        let safe = ContextValue::String(format!("…@{rest}"));
+        error.insert(ContextKind::InvalidValue, safe);
+    }
+    error
 }

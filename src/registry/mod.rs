@@ -5,8 +5,7 @@
 //!
 //! The client is our own. `oci-client`, which oci-distribution became, reads token answers and manifests of any length, follows
 //! whatever realm and redirect it is given, cannot be handed a connector that holds to the address that was checked, and
-//! neither tries again nor goes on; to bound it would be to write it anew around its edges. It is a judge in the tests
-//! instead, as skopeo and oras are: it pulls what gpux pushed, and gpux what it pushed.
+//! neither tries again nor goes on; to bound it would be to write it anew around its edges.
 //!
 //! Source: OCI distribution specification 1.1; the token protocol of the distribution project.
 

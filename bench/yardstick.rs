@@ -4,9 +4,11 @@
 //! yardstick once LIBRARY MODEL.onnx INPUT.npy       the whole work of one answer; prints the digit
 //! yardstick ort-calls LIBRARY MODEL.onnx ROUNDS     nanoseconds of a call of ort's session
 //! yardstick gpux-calls LIBRARY MODEL.onnx ROUNDS    nanoseconds of a call of gpux's session on the same library
+//! yardstick cuda LIBRARY MODEL.onnx BATCH           milliseconds of a call on CUDA as everybody makes it, for images
 //! ```
 //!
-//! The last two are two processes because one may start ONNX Runtime only once. `bench/run.py` runs all three.
+//! One process each, because one may start ONNX Runtime only once. `bench/run.py` runs the first three, `bench/gpu.py` the
+//! last.
 
 use std::{collections::BTreeMap, env, error::Error, fs, path::PathBuf, time::Instant};
 
@@ -17,7 +19,7 @@ use gpux::{
     },
     tensor::Tensor,
 };
-use ort::{session::Session as OrtSession, value::TensorRef};
+use ort::{ep, session::Session as OrtSession, value::TensorRef};
 
 /// Calls that are timed together; the clock's own cost is then nothing.
 const CALLS_A_ROUND: u32 = 500;
@@ -31,7 +33,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         ["once", library, model, input] => once(library, model, input),
         ["ort-calls", library, model, rounds] => ort_calls(library, model, rounds.parse()?),
         ["gpux-calls", library, model, rounds] => gpux_calls(library, model, rounds.parse()?),
-        _ => Err("usage: yardstick once|ort-calls|gpux-calls LIBRARY MODEL.onnx INPUT.npy|ROUNDS".into()),
+        ["cuda", library, model, batch] => cuda(library, model, batch.parse()?),
+        _ => Err("usage: yardstick once|ort-calls|gpux-calls|cuda LIBRARY MODEL.onnx INPUT.npy|ROUNDS|BATCH".into()),
     }
 }
 
@@ -50,6 +53,37 @@ fn once(library: &str, model: &str, input: &str) -> Result<(), Box<dyn Error>> {
     let outputs = session.run(ort::inputs![image])?;
     let (_, digit) = outputs["digit"].try_extract_tensor::<i64>()?;
     println!("{}", digit[0]);
+    Ok(())
+}
+
+/// Times a float32 image model on CUDA with every option as it is, host tensors in and out.
+fn cuda(library: &str, model: &str, batch: usize) -> Result<(), Box<dyn Error>> {
+    const SECONDS: f64 = 3.0;
+    let environment = ort::init_from(library)?.with_telemetry(false).build()?;
+    let mut session = OrtSession::builder(&environment)?
+        .with_execution_providers([ep::CUDA::default().build().error_on_failure()])?
+        .commit_from_file(model)?;
+    let pixels: Vec<f32> = (0..batch * 3 * 224 * 224).map(|at| (at % 251) as f32 / 251.0).collect();
+    let (mut times, mut began) = (Vec::new(), None);
+    for call in 0.. {
+        let start = Instant::now();
+        let image = TensorRef::from_array_view(([batch, 3, 224, 224], pixels.as_slice()))?;
+        let outputs = session.run(ort::inputs![image])?;
+        let logits = outputs[0].try_extract_tensor::<f32>()?.1.to_vec();
+        assert_eq!(logits.len(), batch * 1000);
+        if call >= WARM_UP_ROUNDS {
+            times.push(start.elapsed().as_secs_f64() * 1e3);
+            if began.get_or_insert(start).elapsed().as_secs_f64() > SECONDS {
+                break;
+            }
+        }
+    }
+    times.sort_by(f64::total_cmp);
+    println!(
+        "{{\"median_ms\": {}, \"calls\": {}}}",
+        times[times.len() / 2],
+        times.len()
+    );
     Ok(())
 }
 
@@ -117,6 +151,7 @@ fn gpux_session(engine: &onnx_runtime::Engine, model: &str) -> Result<Box<dyn Se
     let options = SessionOptions {
         threads: Some(1),
         prepack: true,
+        ..SessionOptions::default()
     };
     Ok(engine.load(&source, &options)?)
 }

@@ -21,6 +21,8 @@ pub struct Env {
     pub ort_dylib_path: Option<PathBuf>,
     /// The active Python environments: `VIRTUAL_ENV`, then `CONDA_PREFIX`.
     pub python_environments: Vec<PathBuf>,
+    /// The running executable, which starts itself to try what may crash.
+    pub executable: Option<PathBuf>,
     /// The folder of the running executable.
     pub executable_dir: Option<PathBuf>,
     /// What concerns registries.
@@ -72,6 +74,7 @@ impl Env {
                 .filter_map(set)
                 .map(PathBuf::from)
                 .collect(),
+            executable: std::env::current_exe().ok(),
             executable_dir: std::env::current_exe()
                 .ok()
                 .and_then(|path| path.parent().map(PathBuf::from)),

@@ -57,6 +57,9 @@ const UNSAFE: &[&str] = &[
     "runtime/embedded/lasting.rs",
     "runtime/limits/allocator.rs",
     "runtime/limits/raw.rs",
+    "runtime/ort/assignment.rs",
+    "runtime/ort/cuda.rs",
+    "runtime/ort/preload.rs",
     "runtime/ort/raw.rs",
 ];
 

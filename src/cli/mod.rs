@@ -8,7 +8,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
     Code, Context, Failure, bench, build, completion, images, init, inspect, load, login, logout, prune, pull, push,
-    rm, run, save, store, tag, tags, unpack,
+    rm, run, save, store, tag, tags, trial, tune, unpack,
 };
 use crate::env::Env;
 use crate::term::{Term, Voice};
@@ -49,6 +49,9 @@ enum Verb {
     Build(build::Args),
     Run(run::Args),
     Bench(bench::Args),
+    Tune(tune::Args),
+    #[command(hide = true)]
+    Trial(trial::Args),
     Inspect(inspect::Args),
     Images(images::Args),
     Tag(tag::Args),
@@ -94,6 +97,8 @@ fn dispatch(verb: Verb, context: &Context) -> Result<(), Failure> {
         Verb::Build(args) => build::run(args, context),
         Verb::Run(args) => run::run(args, context),
         Verb::Bench(args) => bench::run(args, context),
+        Verb::Tune(args) => tune::run(args, context),
+        Verb::Trial(args) => trial::run(args, context),
         Verb::Inspect(args) => inspect::run(args, context),
         Verb::Images(args) => images::run(args, context),
         Verb::Tag(args) => tag::run(args, context),

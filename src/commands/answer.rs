@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::explain::Explanation;
 use crate::runtime::Refused;
 use crate::tensor::{Port, Tensor, for_data, json};
 use crate::term::{Align, Table, Term};
@@ -18,6 +19,12 @@ pub struct Answer<'a> {
     pub provider: &'a str,
     /// The providers that did not, and why.
     pub refused: &'a [Refused],
+    /// What the session was made with that is not as it is by itself.
+    pub options: Vec<&'static str>,
+    /// Whether tuning chose the provider and the options.
+    pub tuned: bool,
+    /// Which provider has which nodes, where it was asked for.
+    pub explanation: Option<&'a Explanation<'a>>,
     /// The outputs, in the model's order.
     pub outputs: &'a [(&'a Port, &'a Tensor)],
     /// How long the model took to load.
@@ -36,15 +43,21 @@ impl Answer<'_> {
             .collect();
         write!(
             to,
-            "{{\"model\":{},\"digest\":{},\"provider\":{},\"refused\":{},\"outputs\":",
+            "{{\"model\":{},\"digest\":{},\"provider\":{},\"options\":{},\"tuned\":{},\"refused\":{},\"outputs\":",
             json!(self.model),
             json!(self.digest),
             json!(self.provider),
+            json!(self.options),
+            self.tuned,
             json!(refused),
         )?;
         write_outputs(self.outputs, to)?;
         let timing = json!({"load": milliseconds(self.load), "run": milliseconds(self.run)});
-        writeln!(to, ",\"timing_ms\":{timing}}}")
+        write!(to, ",\"timing_ms\":{timing}")?;
+        if let Some(explanation) = self.explanation {
+            write!(to, ",\"explain\":{}", explanation.to_json())?;
+        }
+        writeln!(to, "}}")
     }
 
     /// Prints the answer for a person.

@@ -5,15 +5,17 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::fs;
-use crate::runtime::{self, Value};
+use crate::runtime::{Configuration, ProviderKind, Value};
 use crate::tensor::Tensor;
 use crate::term::{Align, Table, bar, bytes, duration};
 
 use super::answer::milliseconds;
 use super::latency::Latency;
 use super::opened::{EngineArgs, Opened, Purpose};
+use super::subject::Subject;
 use super::synthetic::{self, Sizes};
-use super::{Code, Context, Failure, OrFail, html, inputs};
+use super::trial::Request;
+use super::{Code, Context, Failure, OrFail, html, inputs, offers, tuned};
 
 /// Measure a model: load, latency, throughput, memory
 #[derive(Debug, clap::Args)]
@@ -39,6 +41,9 @@ pub struct Args {
     /// Write a page with plots
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+    /// Measure what is chosen without tuning, instead of tuning for a few seconds first
+    #[arg(long)]
+    no_tune: bool,
     #[command(flatten)]
     engine: EngineArgs,
 }
@@ -48,6 +53,8 @@ pub struct Args {
 pub struct Report {
     pub model: String,
     pub provider: String,
+    pub options: Vec<&'static str>,
+    pub tuned: bool,
     pub device: String,
     pub batch: u32,
     pub shapes: BTreeMap<String, Vec<usize>>,
@@ -76,6 +83,8 @@ impl Report {
         json!({
             "model": self.model,
             "provider": self.provider,
+            "options": self.options,
+            "tuned": self.tuned,
             "device": self.device,
             "batch": self.batch,
             "shapes": self.shapes,
@@ -99,7 +108,9 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
             "--dim has no meaning beside --input, whose shapes are given",
         ));
     }
-    let mut opened = Opened::open(&args.operand, &args.engine, Purpose::Many, context)?;
+    let mut engine = args.engine.clone();
+    prepare(&args, &mut engine, context)?;
+    let mut opened = Opened::open(&args.operand, &engine, Purpose::Many, context)?;
     let signature = opened.session.signature().clone();
     let tensors = if args.inputs.is_empty() {
         let symbols = args.dims.iter().cloned().collect();
@@ -138,8 +149,9 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
     let report = Report {
         model: args.operand.clone(),
         provider: opened.provider.to_string(),
-        // Both providers of this version run on the processor.
-        device: runtime::processor_name(),
+        options: opened.settings.names(),
+        tuned: opened.tuned,
+        device: offers::device(opened.provider, engine.device()),
         batch,
         shapes,
         warmup: args.warmup,
@@ -159,6 +171,31 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
     } else {
         print(&report, context)?;
     }
+    Ok(())
+}
+
+/// Learns the shapes of the inputs, and tunes in short where the choice is gpux's and nothing is known of these shapes.
+fn prepare(args: &Args, engine: &mut EngineArgs, context: &Context) -> Result<(), Failure> {
+    let subject = Subject::open(&args.operand, context)?;
+    let listed = subject
+        .gpuxfile
+        .as_ref()
+        .is_some_and(|gpuxfile| !gpuxfile.runtime.providers.is_empty());
+    if args.no_tune || listed || !engine.leaves_choice() || args.inputs.iter().any(|input| input.ends_with("@-")) {
+        return Ok(());
+    }
+    let request = Request {
+        operand: args.operand.clone(),
+        configuration: Configuration::plain(ProviderKind::Cpu),
+        device: engine.device(),
+        inputs: args.inputs.clone(),
+        map: None,
+        batch: args.batch,
+        dims: args.dims.clone(),
+        milliseconds: 0,
+        outputs: PathBuf::new(),
+    };
+    engine.shapes = Some(tuned::ensure(request, &subject, engine, context)?);
     Ok(())
 }
 
@@ -189,7 +226,7 @@ fn leading_size(tensors: &[Tensor]) -> u32 {
 }
 
 /// Reads `NAME=SIZE`.
-fn dimension(text: &str) -> Result<(String, usize), String> {
+pub fn dimension(text: &str) -> Result<(String, usize), String> {
     let wrong = || format!("`{text}` is not NAME=SIZE");
     let (name, size) = text.split_once('=').ok_or_else(wrong)?;
     Ok((name.to_owned(), size.parse().map_err(|_| wrong())?))
@@ -201,6 +238,11 @@ fn print(report: &Report, context: &Context) -> Result<(), Failure> {
     let mut line = |name: &str, value: String| table.row([name.to_owned(), value]);
     line("model", report.model.clone());
     line("provider", format!("{} ({})", report.provider, report.device));
+    let mut options: Vec<&str> = report.options.clone();
+    options.extend(report.tuned.then_some("tuned"));
+    if !options.is_empty() {
+        line("options", options.join(", "));
+    }
     for (name, shape) in &report.shapes {
         line(&format!("input {name}"), format!("{shape:?}"));
     }

@@ -115,6 +115,10 @@ fn of_runtime(error: &runtime::Error) -> Advice {
                ORT_DYLIB_PATH",
             ],
         ),
+        runtime::Error::Requirement { .. } => (
+            Some(Code::Requirement),
+            &["`gpux run -v` without --require tells why each provider does not run the model"],
+        ),
         _ => NONE,
     }
 }

@@ -18,10 +18,13 @@ pub mod save;
 pub mod store;
 pub mod tag;
 pub mod tags;
+pub mod trial;
+pub mod tune;
 pub mod unpack;
 
 mod answer;
 mod batch;
+mod explain;
 mod failure;
 mod hints;
 mod html;
@@ -29,12 +32,14 @@ mod inputs;
 mod latency;
 mod limit;
 mod moving;
+mod offers;
 mod opened;
 mod operand;
 mod outputs;
 mod remote;
 mod subject;
 mod synthetic;
+mod tuned;
 
 pub use failure::{Code, Failure, OrFail};
 

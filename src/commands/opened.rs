@@ -1,21 +1,31 @@
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::gpuxfile;
 use crate::runtime::{
-    self, Call, Cancel, LibrarySources, Limits, Phase, ProviderKind, ProviderOrder, Refused, Selection, Session,
-    SessionOptions, Source, Value, Watchdog, select,
+    self, Call, Cancel, Configuration, LibrarySources, Limits, Phase, ProviderKind, ProviderOrder, Refused,
+    Requirement, Selection, Session, SessionOptions, Settings, Source, Value, Watchdog, select,
 };
 
 use super::subject::Subject;
-use super::{Context, Failure, OrFail, limit};
+use super::{Context, Failure, OrFail, limit, offers, tuned};
 
 /// Says how a model is run; shared by the verbs that run one.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Engine options")]
 pub struct EngineArgs {
-    /// Providers to try, best first, with commas: auto, cpu, embedded
+    /// Providers to try, best first, with commas: auto, or names such as cuda, openvino, cpu, embedded
     #[arg(long, short, value_name = "NAME,…")]
     provider: Option<ProviderOrder>,
+    /// Fail unless the model runs on a GPU, or on this provider
+    #[arg(long, value_name = "gpu|NAME")]
+    require: Option<Requirement>,
+    /// The number of the device, where a provider has several
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    device: u32,
+    /// Compute as the model says: neither TF32 nor fp16, also where tuning found them faster
+    #[arg(long)]
+    exact: bool,
     /// Threads of one operator; without it, as many as this process may use
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024))]
     threads: Option<u32>,
@@ -31,6 +41,53 @@ pub struct EngineArgs {
     /// Rearrange weights at load: slower to load, faster in batches; `bench` does it, `run` does not
     #[arg(long, value_name = "yes|no", num_args = 0..=1, default_missing_value = "yes", value_parser = yes_or_no)]
     prepack: Option<bool>,
+    /// What a trial of tuning is made with.
+    #[arg(skip)]
+    pub configuration: Option<Configuration>,
+    /// The shapes that the model will be given, where they are known.
+    #[arg(skip)]
+    pub shapes: Option<Shapes>,
+    /// Whether it is to be told which provider has which node.
+    #[arg(skip)]
+    pub explain: bool,
+}
+
+/// The shape of each input, by its name.
+pub type Shapes = BTreeMap<String, Vec<usize>>;
+
+impl EngineArgs {
+    /// Gives the arguments of a trial with this configuration.
+    pub fn of_trial(configuration: Configuration, device: u32) -> Self {
+        EngineArgs {
+            provider: Some(ProviderOrder::Listed(vec![configuration.provider])),
+            require: None,
+            device,
+            exact: false,
+            threads: None,
+            timeout: None,
+            load_timeout: None,
+            memory: None,
+            prepack: None,
+            configuration: Some(configuration),
+            shapes: None,
+            explain: false,
+        }
+    }
+
+    /// Tells whether nobody said which provider it must be, so that tuning may choose.
+    pub fn leaves_choice(&self) -> bool {
+        self.provider.as_ref().is_none_or(|order| *order == ProviderOrder::Auto) && self.configuration.is_none()
+    }
+
+    /// Tells whether nothing may be computed in other formats than the model's.
+    pub fn exact(&self) -> bool {
+        self.exact
+    }
+
+    /// Gives the number of the device.
+    pub fn device(&self) -> u32 {
+        self.device
+    }
 }
 
 /// Says how often the session will be used.
@@ -52,6 +109,10 @@ pub struct Opened {
     pub session: Box<dyn Session>,
     /// The provider that runs it.
     pub provider: ProviderKind,
+    /// What the session was made with.
+    pub settings: Settings,
+    /// Whether tuning chose it.
+    pub tuned: bool,
     /// Those that come before it, and why they do not.
     pub refused: Vec<Refused>,
     /// How long the load took.
@@ -87,12 +148,24 @@ impl Opened {
         let limits = asked.lowered_by(wished);
         let what = || format!("cannot load `{operand}`");
         let watchdog = Watchdog::start(limits, limit::reporter(operand, context)).or_fail(what)?;
+        let tuned = match &args.configuration {
+            Some(configuration) => Some(configuration.clone()),
+            None if order == ProviderOrder::Auto => tuned::find(&subject, args, context)?,
+            None => None,
+        };
         let selection = Selection {
             order,
+            require: args.require,
             session: SessionOptions {
                 threads: threads.and_then(|threads| usize::try_from(threads).ok()),
                 prepack: args.prepack.unwrap_or(purpose == Purpose::Many),
+                device: args.device as usize,
+                explain: args.explain,
+                ..SessionOptions::default()
             },
+            tuned,
+            offers: offers::offers(context),
+            provider_options: wishes.map(provider_options).transpose()?.unwrap_or_default(),
             libraries: libraries(context),
         };
         let source = Source {
@@ -103,7 +176,9 @@ impl Opened {
         let start = Instant::now();
         watchdog.enter(Phase::Load);
         let selected = select(&source, &selection);
-        if let Err(runtime::Error::NoProvider(refusals)) = &selected {
+        if let Err(runtime::Error::NoProvider(refusals) | runtime::Error::Requirement { source: refusals, .. }) =
+            &selected
+        {
             for place in refusals.places() {
                 context.term.explain(format_args!("looked for ONNX Runtime: {place}"));
             }
@@ -123,11 +198,25 @@ impl Opened {
             label: operand.to_owned(),
             session: selected.session,
             provider: selected.provider,
+            settings: selected.settings,
+            tuned: selected.tuned && args.configuration.is_none(),
             refused: selected.refused,
             subject,
             load,
             watchdog,
         })
+    }
+
+    /// Names the provider and all that is not as it is by itself: what rounds is always told.
+    pub fn engine(&self) -> String {
+        let mut words = self.settings.names();
+        if self.tuned {
+            words.push("tuned");
+        }
+        match words.as_slice() {
+            [] => self.provider.to_string(),
+            words => format!("{} ({})", self.provider, words.join(", ")),
+        }
     }
 
     /// Answers one call, under the clock.
@@ -158,6 +247,20 @@ pub fn libraries(context: &Context) -> LibrarySources {
     }
 }
 
+/// Gives the options that a GPUXfile has for each provider.
+fn provider_options(wishes: &gpuxfile::Runtime) -> Result<BTreeMap<ProviderKind, BTreeMap<String, String>>, Failure> {
+    let mut all = BTreeMap::new();
+    for wish in &wishes.provider_options {
+        let name = &wish.provider.value;
+        let kind: ProviderKind = name
+            .parse()
+            .or_fail(|| format!("cannot use the GPUXfile's options for `{name}`"))?;
+        let options = wish.options.iter().map(|(name, value)| (name.clone(), value.clone()));
+        all.insert(kind, options.collect());
+    }
+    Ok(all)
+}
+
 fn listed(names: &[gpuxfile::Located<String>]) -> Result<ProviderOrder, Failure> {
     let names: Vec<&str> = names.iter().map(|name| name.value.as_str()).collect();
     let text = names.join(",");
@@ -165,7 +268,8 @@ fn listed(names: &[gpuxfile::Located<String>]) -> Result<ProviderOrder, Failure>
         .or_fail(|| format!("cannot use the GPUXfile's provider order `{text}`"))
 }
 
-fn time(text: &str) -> Result<Duration, String> {
+/// Reads a time such as 500ms.
+pub fn time(text: &str) -> Result<Duration, String> {
     gpuxfile::duration(text).ok_or_else(|| format!("`{text}` is not a time such as 500ms, 30s or 2m"))
 }
 

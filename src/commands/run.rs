@@ -1,14 +1,17 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use crate::runtime::Value;
+use crate::runtime::{Configuration, ProviderKind, Value};
 use crate::tensor::{Port, Tensor};
 use crate::term::duration;
 
 use super::answer::Answer;
+use super::explain::Explanation;
 use super::opened::{EngineArgs, Opened, Purpose};
 use super::outputs::OutputFile;
-use super::{Context, Failure, OrFail, batch, inputs};
+use super::subject::Subject;
+use super::trial::Request;
+use super::{Code, Context, Failure, OrFail, batch, inputs, tuned};
 
 /// Run a model
 #[derive(Debug, clap::Args)]
@@ -37,6 +40,12 @@ pub struct Args {
     /// How many lines are run at once, where the model's first dimension is dynamic
     #[arg(long, default_value_t = 1, requires = "batch", value_parser = clap::value_parser!(u32).range(1..))]
     batch_size: u32,
+    /// Tell which provider has which nodes, and which operators it leaves to the processor
+    #[arg(long, conflicts_with = "batch")]
+    explain: bool,
+    /// Tune for a few seconds first, where the model was not tuned here for such inputs
+    #[arg(long)]
+    tune: bool,
     #[command(flatten)]
     engine: EngineArgs,
 }
@@ -47,7 +56,12 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
         let opened = Opened::open(&args.operand, &args.engine, Purpose::Many, context)?;
         return batch::run(opened, file, args.batch_size as usize, context);
     }
-    let mut opened = Opened::open(&args.operand, &args.engine, Purpose::Once, context)?;
+    let mut engine = args.engine.clone();
+    engine.explain = args.explain;
+    if args.tune {
+        tune(&args, &mut engine, context)?;
+    }
+    let mut opened = Opened::open(&args.operand, &engine, Purpose::Once, context)?;
     let signature = opened.session.signature().clone();
     let files: Vec<OutputFile> = args
         .outputs
@@ -75,7 +89,7 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
     let (load, run) = (duration(opened.load), duration(time));
     context
         .term
-        .tell(format_args!("ran on {}: load {load}, run {run}", opened.provider));
+        .tell(format_args!("ran on {}: load {load}, run {run}", opened.engine()));
     if !files.is_empty() && !context.term.json() {
         return Ok(());
     }
@@ -84,11 +98,21 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
     } else {
         String::new()
     };
+    let explanation = opened.session.assignment().filter(|_| args.explain);
+    let explanation = explanation.map(|assignment| Explanation {
+        provider: opened.provider,
+        options: opened.settings.names(),
+        tuned: opened.tuned,
+        assignment,
+    });
     let answer = Answer {
         model: &args.operand,
         digest: &digest,
         provider: opened.provider.name(),
         refused: &opened.refused,
+        options: opened.settings.names(),
+        tuned: opened.tuned,
+        explanation: explanation.as_ref(),
         outputs: &outputs,
         load: opened.load,
         run: time,
@@ -97,6 +121,35 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
         context.term.stream(|to| answer.write_json(to))?;
     } else {
         answer.print(&context.term)?;
+        if let Some(explanation) = &explanation {
+            context.term.data("")?;
+            explanation.print(&context.term)?;
+        }
     }
+    Ok(())
+}
+
+/// Tunes with the inputs of the command.
+fn tune(args: &Args, engine: &mut EngineArgs, context: &Context) -> Result<(), Failure> {
+    let from_stdin = |input: &String| input.ends_with("@-");
+    if args.batch.is_some() || args.inputs.iter().chain(&args.map).any(from_stdin) {
+        return Err(
+            Failure::new(Code::Usage, "--tune needs inputs that can be read more than once")
+                .hint("give them as @FILE, or tune first with `gpux tune`"),
+        );
+    }
+    let subject = Subject::open(&args.operand, context)?;
+    let request = Request {
+        operand: args.operand.clone(),
+        configuration: Configuration::plain(ProviderKind::Cpu),
+        device: engine.device(),
+        inputs: args.inputs.clone(),
+        map: args.map.clone(),
+        batch: 1,
+        dims: Vec::new(),
+        milliseconds: 0,
+        outputs: PathBuf::new(),
+    };
+    engine.shapes = Some(tuned::ensure(request, &subject, engine, context)?);
     Ok(())
 }

@@ -3,6 +3,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
+use super::DeviceValue;
 use crate::tensor::Tensor;
 
 /// Is what goes into and comes out of a session.
@@ -10,6 +11,8 @@ use crate::tensor::Tensor;
 pub enum Value {
     /// A tensor in host memory.
     Host(Tensor),
+    /// A tensor on a device, which only the engine that made it reads.
+    Device(DeviceValue),
 }
 
 impl Value {
@@ -17,6 +20,7 @@ impl Value {
     pub fn as_host(&self) -> Option<&Tensor> {
         match self {
             Value::Host(tensor) => Some(tensor),
+            Value::Device(_) => None,
         }
     }
 
@@ -24,6 +28,7 @@ impl Value {
     pub fn into_host(self) -> Option<Tensor> {
         match self {
             Value::Host(tensor) => Some(tensor),
+            Value::Device(_) => None,
         }
     }
 }

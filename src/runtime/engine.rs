@@ -1,7 +1,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::{Call, Error, Value};
+use serde::{Deserialize, Serialize};
+
+use super::{Assignment, Call, Error, Value};
 use crate::onnx;
 use crate::tensor::Signature;
 
@@ -17,6 +19,11 @@ pub trait Engine {
 pub trait Session: Send {
     /// Gives what the model takes and gives, as the ONNX file declares it.
     fn signature(&self) -> &Signature;
+
+    /// Tells which provider has which node; `None` where the session was not asked to find out.
+    fn assignment(&self) -> Option<&Assignment> {
+        None
+    }
 
     /// Answers one call.
     ///
@@ -52,4 +59,91 @@ pub struct SessionOptions {
     pub threads: Option<usize>,
     /// Whether weights are rearranged at load: slower to load, faster in batches.
     pub prepack: bool,
+    /// The number of the device among those of its provider.
+    pub device: usize,
+    /// What may be traded for speed.
+    pub settings: Settings,
+    /// Options of the provider by its own names, beside those that [`Settings`] stands for.
+    pub provider_options: BTreeMap<String, String>,
+    /// Whether the session tells afterwards which provider has which node.
+    pub explain: bool,
+}
+
+/// Is what a session may trade for speed; tuning looks for the best, and the default is exact and suits every model.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Whether a call's kernels are recorded once for each set of shapes, and then started as one.
+    #[serde(skip_serializing_if = "is_false")]
+    pub cuda_graph: bool,
+    /// Whether channels come last inside of the device.
+    #[serde(skip_serializing_if = "is_false")]
+    pub nhwc: bool,
+    /// How the algorithm of a convolution is found.
+    #[serde(skip_serializing_if = "is_default")]
+    pub convolution_search: ConvolutionSearch,
+    /// Whether a convolution adds its bias itself.
+    #[serde(skip_serializing_if = "is_false")]
+    pub fuse_bias: bool,
+    /// Whether products of float32 are made from TF32: 10 bits of mantissa instead of 23.
+    #[serde(skip_serializing_if = "is_false")]
+    pub tf32: bool,
+    /// Whether float32 is computed as float16 where the provider can.
+    #[serde(skip_serializing_if = "is_false")]
+    pub fp16: bool,
+    /// Whether memory for intermediate values comes from the system each time instead of from a pool.
+    #[serde(skip_serializing_if = "is_false")]
+    pub no_arena: bool,
+}
+
+impl Settings {
+    /// Names the number formats that it computes in and the model does not have; empty means exact.
+    pub fn reduced_precision(&self) -> Vec<&'static str> {
+        let formats = [(self.tf32, "TF32"), (self.fp16, "fp16")];
+        formats
+            .into_iter()
+            .filter(|(used, _)| *used)
+            .map(|(_, name)| name)
+            .collect()
+    }
+
+    /// Names what is on, for people.
+    pub fn names(&self) -> Vec<&'static str> {
+        let search = match self.convolution_search {
+            ConvolutionSearch::Default => None,
+            ConvolutionSearch::Heuristic => Some("heuristic search"),
+            ConvolutionSearch::Exhaustive => Some("exhaustive search"),
+        };
+        let flags = [
+            (self.cuda_graph, "CUDA graph"),
+            (self.nhwc, "NHWC"),
+            (self.fuse_bias, "fused bias"),
+            (self.tf32, "TF32"),
+            (self.fp16, "fp16"),
+            (self.no_arena, "no arena"),
+        ];
+        let on = flags.into_iter().filter(|(used, _)| *used).map(|(_, name)| name);
+        on.chain(search).collect()
+    }
+}
+
+/// Says how cuDNN's algorithm for a convolution is found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ConvolutionSearch {
+    /// The one that is always right.
+    #[default]
+    Default,
+    /// The one that cuDNN expects to be fast.
+    Heuristic,
+    /// The fastest of all, tried at the first call of each shape.
+    Exhaustive,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }

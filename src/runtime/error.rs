@@ -2,7 +2,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::path::PathBuf;
 
-use super::{Refusals, embedded, library};
+use super::{ProviderKind, Refusals, Requirement, embedded, library, ort as onnx_runtime};
 use crate::fs;
 use crate::onnx;
 use crate::tensor::{DType, Shape, TensorError, TensorName};
@@ -13,6 +13,13 @@ pub enum Error {
     /// Every provider that may run the model was tried in vain.
     #[error("no provider can run the model")]
     NoProvider(#[source] Refusals),
+    /// What the user requires cannot be had.
+    #[error("{requirement} is required, and no provider gives it")]
+    Requirement {
+        requirement: Requirement,
+        #[source]
+        source: Refusals,
+    },
     /// No place gave an ONNX Runtime library.
     #[error(transparent)]
     Library(#[from] library::NotFound),
@@ -79,6 +86,38 @@ pub enum Error {
         #[source]
         source: Foreign<ort::Error>,
     },
+    /// An input lies on a device of another engine.
+    #[error("input `{0}` lies on a device that this engine does not read")]
+    OtherEngine(TensorName),
+    /// The provider is not among those of the library, or its own library does not bring it.
+    #[error("{} brings no {provider} device", library.display())]
+    NoDevice { provider: ProviderKind, library: PathBuf },
+    /// A library that the provider needs does not load.
+    #[error("cannot load `{}`", library.display())]
+    Dependency {
+        library: PathBuf,
+        #[source]
+        source: libloading::Error,
+    },
+    /// The provider does not start.
+    #[error("{provider} does not start")]
+    Provider {
+        provider: ProviderKind,
+        #[source]
+        source: Foreign<ort::Error>,
+    },
+    /// The provider loaded the model and left every node to another.
+    #[error("{0} takes none of the model's nodes")]
+    NoNode(ProviderKind),
+    /// An option is not one that a model may set.
+    #[error("{provider} has no option `{option}` that gpux passes on")]
+    ProviderOption { provider: ProviderKind, option: String },
+    /// The CUDA driver did not do what it was asked.
+    #[error(transparent)]
+    Cuda(#[from] onnx_runtime::CudaError),
+    /// A recorded graph would not see the input change.
+    #[error("the processor reads input `{0}`, and a CUDA graph would not see it change")]
+    GraphInput(TensorName),
     /// The model failed on this input.
     #[error("the model failed")]
     Run {

@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use ort::LoadDynamicError;
 use ort::environment::EnvironmentBuilder;
 
+use super::ProviderKind;
 use super::error::Chain;
 use crate::fs;
 use crate::provider::Origin;
+use crate::provider::{LoadPlan, Platform};
 
 /// The oldest ONNX Runtime that is accepted.
 ///
@@ -99,6 +101,11 @@ pub struct Library {
 }
 
 impl Library {
+    /// Gives the plugin for a provider that lies in the same folder.
+    pub(super) fn beside(&self, provider: ProviderKind) -> Option<PathBuf> {
+        plugin_beside(&self.path, provider)
+    }
+
     /// Tells whether `path` leads to this library, or to the folder that has it.
     pub(super) fn is_at(&self, path: &Path) -> bool {
         fs::canonical(path).is_ok_and(|path| self.path == path || self.path.parent() == Some(&path))
@@ -153,6 +160,51 @@ impl LibrarySources {
         Err(NotFound { looked })
     }
 
+    /// Lists the providers whose libraries lie beside the first ONNX Runtime that is there, without loading anything.
+    pub fn plans(&self) -> Vec<LoadPlan> {
+        let places = self.places().into_iter();
+        let Some((origin, core)) = places
+            .flat_map(|place| place.libraries.into_iter().map(move |path| (place.origin, path)))
+            .next()
+        else {
+            return Vec::new();
+        };
+        let beside = |stem: &str| {
+            let path = core.with_file_name(Platform::current().library(stem));
+            fs::is_file(&path).then_some(path)
+        };
+        let plan = |kind: ProviderKind| {
+            let plugin = plugin_beside(&core, kind);
+            let library = match kind {
+                ProviderKind::Cuda => beside("onnxruntime_providers_cuda"),
+                ProviderKind::TensorRt => beside("onnxruntime_providers_tensorrt"),
+                ProviderKind::OpenVino => beside("onnxruntime_providers_openvino"),
+                ProviderKind::MiGraphX => beside("onnxruntime_providers_migraphx"),
+                _ => None,
+            };
+            let is_there = kind == ProviderKind::Cpu || plugin.is_some() || library.is_some();
+            is_there.then(|| LoadPlan {
+                kind,
+                ep_name: kind.ep_name().unwrap_or_default().to_owned(),
+                pack: core
+                    .parent()
+                    .map_or_else(String::new, |folder| folder.display().to_string()),
+                origin,
+                dependencies: Vec::new(),
+                key: [Some(&core), plugin.as_ref(), library.as_ref()]
+                    .into_iter()
+                    .flatten()
+                    .map(|path| fingerprint(path))
+                    .collect::<Vec<_>>()
+                    .join(" "),
+                core: core.clone(),
+                plugin,
+                library,
+            })
+        };
+        ProviderKind::ALL.into_iter().filter_map(plan).collect()
+    }
+
     /// Lists the places in the order of the search, each with the libraries it has, newest first.
     fn places(&self) -> Vec<Place> {
         if let Some(path) = &self.explicit {
@@ -185,6 +237,24 @@ impl LibrarySources {
         }
         places
     }
+}
+
+/// Tells a file from any other that may come to its place.
+fn fingerprint(path: &Path) -> String {
+    let stat = fs::stat(path).ok().flatten();
+    let (size, modified) = stat.map_or((0, 0), |stat| (stat.size_bytes, stat.modified_ns));
+    format!("{} {size} {modified}", path.display())
+}
+
+/// Gives the plugin for a provider that lies beside a library; `None` for providers that are no plugins.
+fn plugin_beside(library: &Path, provider: ProviderKind) -> Option<PathBuf> {
+    let stem = match provider {
+        ProviderKind::WebGpu => "onnxruntime_providers_webgpu",
+        ProviderKind::TensorRtRtx => "onnxruntime_providers_nv_tensorrt_rtx",
+        _ => return None,
+    };
+    let path = library.with_file_name(Platform::current().library(stem));
+    fs::is_file(&path).then_some(path)
 }
 
 /// Is one place of the search with the libraries it has.

@@ -3,6 +3,7 @@
 //! An [`Engine`] loads a model into a [`Session`]; a session answers a [`Call`]. Runtime sees paths and options, never
 //! a manifest.
 
+mod assignment;
 mod call;
 pub mod embedded;
 mod engine;
@@ -12,14 +13,18 @@ mod limits;
 pub mod ort;
 mod processor;
 mod select;
+pub mod tune;
 
+pub use assignment::{Assignment, Node, Partition, Share};
 pub use call::{Call, Cancel, Value};
-pub use engine::{Engine, ModelFiles, Session, SessionOptions, Source};
+pub use engine::{ConvolutionSearch, Engine, ModelFiles, Session, SessionOptions, Settings, Source};
 pub use error::{Error, Foreign};
 pub use library::{Library, LibrarySources, Looked, NotFound, OLDEST_VERSION, Refusal};
 pub use limits::{Broken, EXIT_CODE, LimitedAllocator, Limits, MemoryUse, Phase, Watchdog};
+pub use ort::DeviceValue;
 pub use processor::{processor_name, usable_threads};
-pub use select::{ProviderOrder, Reason, Refusals, Refused, Selected, Selection, select};
+pub use select::{Offer, ProviderOrder, Reason, Refusals, Refused, Requirement, Selected, Selection, Verdict, select};
+pub use tune::Configuration;
 
 pub use crate::provider::{Origin, ProviderKind, UnknownProvider};
 

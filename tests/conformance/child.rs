@@ -71,6 +71,7 @@ impl Runner {
                         python: vec![python_environment()],
                         ..LibrarySources::default()
                     },
+                    ..Selection::default()
                 };
                 Ok(select(source, &selection)?.session)
             }

@@ -34,6 +34,10 @@ fn every_command_keeps_its_contract() {
     command("inspect", &gpux.json(["inspect", "--json", "x"]));
     command("run", &gpux.json(["run", "x", "--input", seven]));
     command("bench", &gpux.json(["bench", "x", "--runs", "3"]));
+    command("tune", &gpux.json(["tune", "--json", "--short", "x"]));
+    let explained = gpux.json(["run", "x", "--input", seven, "--explain"]);
+    command("run", &explained);
+    command("explain", &explained["explain"]);
     let batch = gpux.run_with_stdin(["run", "x", "--batch", "-"], b"{\"image\": 1}\n");
     command("batch", &serde_json::from_str(&batch.stdout).unwrap());
     let folder = tempfile::tempdir().unwrap();

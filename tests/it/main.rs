@@ -36,5 +36,6 @@ mod terminal;
 mod threats;
 mod tls;
 mod transfer;
+mod tune;
 mod uploads;
 mod variants;

@@ -121,6 +121,8 @@ fn bench_keeps_its_contract_and_writes_a_page() {
         [
             "model",
             "provider",
+            "options",
+            "tuned",
             "device",
             "batch",
             "shapes",

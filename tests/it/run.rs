@@ -50,7 +50,19 @@ fn the_document_keeps_the_contract() {
     let built = gpux.json(["build", "--json", DIGITS]);
     let document = gpux.json(["run", "digits:1.0.0", "--input", SEVEN]);
     let keys: Vec<&String> = document.as_object().unwrap().keys().collect();
-    assert_eq!(keys, ["model", "digest", "provider", "refused", "outputs", "timing_ms"]);
+    assert_eq!(
+        keys,
+        [
+            "model",
+            "digest",
+            "provider",
+            "options",
+            "tuned",
+            "refused",
+            "outputs",
+            "timing_ms"
+        ]
+    );
     assert_eq!(document["model"], "digits:1.0.0");
     assert_eq!(document["digest"], built["digest"]);
     let outputs: Vec<&String> = document["outputs"].as_object().unwrap().keys().collect();

@@ -13,7 +13,10 @@ use super::lower::lower;
 use super::threads;
 use crate::fs;
 use crate::quiet;
-use crate::runtime::{Call, Engine, Error as RuntimeError, Foreign, Session, SessionOptions, Source, Value};
+use crate::runtime::{
+    Assignment, Call, Engine, Error as RuntimeError, Foreign, Node, Partition, ProviderKind, Session, SessionOptions,
+    Source, Value,
+};
 use crate::tensor::{Port, Signature};
 
 /// Is the embedded engine.
@@ -45,7 +48,21 @@ impl Engine for Embedded {
         if self.checks {
             capability(source.model).map_err(Error::Unsupported)?;
         }
-        Ok(Box::new(load(source, options)?))
+        let mut session = load(source, options)?;
+        if options.explain {
+            let nodes = source.model.nodes()?.into_iter();
+            let nodes = nodes.map(|node| Node {
+                name: node.name().to_owned(),
+                operator: node.op_type.to_owned(),
+            });
+            session.assignment = Some(Assignment {
+                partitions: vec![Partition {
+                    provider: ProviderKind::Embedded.name().to_owned(),
+                    nodes: nodes.collect(),
+                }],
+            });
+        }
+        Ok(Box::new(session))
     }
 }
 
@@ -55,6 +72,7 @@ struct EmbeddedSession {
     model: rten::Model,
     _bytes: Lasting,
     signature: Signature,
+    assignment: Option<Assignment>,
     inputs: Vec<NodeId>,
     outputs: Vec<NodeId>,
     /// How many threads run an operator; `None` means as many as this process may use.
@@ -81,6 +99,7 @@ fn load(source: &Source<'_>, options: &SessionOptions) -> Result<EmbeddedSession
     same_ports(&model, source.signature)?;
     Ok(EmbeddedSession {
         signature: source.signature.clone(),
+        assignment: None,
         inputs: model.input_ids().to_vec(),
         outputs: model.output_ids().to_vec(),
         model,
@@ -120,6 +139,10 @@ impl Session for EmbeddedSession {
         &self.signature
     }
 
+    fn assignment(&self) -> Option<&Assignment> {
+        self.assignment.as_ref()
+    }
+
     fn run(&mut self, call: Call<'_>) -> Result<Vec<Value>, RuntimeError> {
         if call.inputs.len() != self.inputs.len() {
             return Err(RuntimeError::InputCount {
@@ -137,7 +160,9 @@ impl Session for EmbeddedSession {
         }
         let mut inputs = Vec::with_capacity(self.inputs.len());
         for ((value, port), id) in call.inputs.iter().zip(&self.signature.inputs).zip(&self.inputs) {
-            let Value::Host(tensor) = value;
+            let Value::Host(tensor) = value else {
+                return Err(RuntimeError::OtherEngine(port.name.clone()));
+            };
             inputs.push((*id, lend(port, tensor)?));
         }
         let pool = self.pool.get_or_insert_with(|| threads::pool(self.threads));

@@ -1,6 +1,13 @@
 //! ONNX Runtime, loaded at run time, with any of its execution providers.
 
+mod assignment;
+mod bound;
+mod cuda;
+mod device;
 mod external;
+mod graphs;
+mod plugin;
+mod preload;
 mod provider;
 mod raw;
 mod session;
@@ -11,13 +18,21 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ort::environment::Environment;
+use ort::ep;
 use ort::logging::LogLevel;
 use ort::session::Session as OrtSession;
 use ort::session::builder::SessionBuilder;
 
+pub use cuda::Error as CudaError;
+pub use device::DeviceValue;
 pub use provider::Provider;
 
-use super::{Error, Foreign, Library, LibrarySources, Session, SessionOptions, Source, usable_threads};
+use super::{Error, Foreign, Library, LibrarySources, ProviderKind, Session, SessionOptions, Source, usable_threads};
+use crate::provider::LoadPlan;
+use bound::Bound;
+use cuda::Stream;
+use plugin::Plugins;
+use session::GraphSession;
 
 /// What the process has loaded; it has one ONNX Runtime at most, and starts it once.
 static LOADED: Mutex<Option<Arc<Loaded>>> = Mutex::new(None);
@@ -26,6 +41,7 @@ static LOADED: Mutex<Option<Arc<Loaded>>> = Mutex::new(None);
 struct Loaded {
     environment: Environment,
     library: Library,
+    plugins: Plugins,
 }
 
 /// Is ONNX Runtime with one of its execution providers.
@@ -64,9 +80,31 @@ impl Engine {
             })?;
         // Every failure comes back as an error; the library would print it a second time.
         environment.set_log_level(LogLevel::Fatal);
-        let opened = Arc::new(Loaded { environment, library });
+        let opened = Arc::new(Loaded {
+            environment,
+            library,
+            plugins: Plugins::default(),
+        });
         *loaded = Some(Arc::clone(&opened));
         Ok(Engine::on_cpu(opened))
+    }
+
+    /// Loads what a plan names, and gives the engine for its provider.
+    ///
+    /// Errors: [`Error::OtherLibrary`] where the process has another ONNX Runtime than the plan's; [`Error::Dependency`]
+    /// names the first library that does not load; else as of [`Engine::open`].
+    pub fn of(plan: &LoadPlan) -> Result<Self, Error> {
+        let sources = LibrarySources {
+            explicit: Some(plan.core.clone()),
+            ..LibrarySources::default()
+        };
+        if loaded_library().is_none() {
+            preload::load(&plan.dependencies)?;
+        }
+        Ok(Engine::open(&sources)?.with_provider(Provider {
+            kind: plan.kind,
+            plugin: plan.plugin.clone(),
+        }))
     }
 
     fn on_cpu(loaded: Arc<Loaded>) -> Self {
@@ -95,29 +133,93 @@ impl Engine {
             .with_intra_op_spinning(false)?
             .with_inter_op_spinning(false)?
             .with_prepacking(options.prepack)?;
-        self.provider.register(builder)
+        if !options.settings.no_arena {
+            return Ok(builder);
+        }
+        let processor = ep::CPU::default().with_arena_allocator(false).build();
+        Ok(builder.with_execution_providers([processor.error_on_failure()])?)
+    }
+
+    /// Adds the provider to a session that is being made; gives the stream that the session's work goes into.
+    fn register(
+        &self,
+        builder: SessionBuilder,
+        options: &SessionOptions,
+    ) -> Result<(SessionBuilder, Option<Arc<Stream>>), Error> {
+        let kind = self.provider.kind;
+        let failed = |source| Error::Provider {
+            provider: kind,
+            source: Foreign(source),
+        };
+        let mut names = self.provider.options(options)?;
+        if let Some(plugin) = &self.provider.plugin {
+            let devices = self.loaded.plugins.devices(&self.loaded.environment, kind, plugin)?;
+            let builder = plugin::with_device(builder, devices, options.device, &names).map_err(failed)?;
+            return Ok((builder, None));
+        }
+        let stream = match kind {
+            ProviderKind::Cuda | ProviderKind::TensorRt => Some(Stream::new(options.device)?),
+            _ => None,
+        };
+        if let Some(stream) = &stream {
+            names.insert("has_user_compute_stream".to_owned(), "1".to_owned());
+            names.insert("user_compute_stream".to_owned(), stream.address().to_string());
+        }
+        let builder = match self.provider.built_in(&names, options) {
+            Some(provider) => builder
+                .with_execution_providers([provider])
+                .map_err(|error| failed(error.into()))?,
+            None if kind == ProviderKind::Cpu => builder,
+            None => {
+                return Err(Error::NoDevice {
+                    provider: kind,
+                    library: self.library().path.clone(),
+                });
+            }
+        };
+        Ok((builder, stream))
     }
 }
 
 impl super::Engine for Engine {
     fn load(&self, source: &Source<'_>, options: &SessionOptions) -> Result<Box<dyn Session>, Error> {
-        let external = external::locate(source)?;
-        let mut builder = self.builder(options).map_err(|source| Error::Load {
+        let failed = |source| Error::Load {
             source: Foreign(source),
-        })?;
+        };
+        let external = external::locate(source)?;
+        let builder = self.builder(options).map_err(failed)?;
+        let (mut builder, stream) = self.register(builder, options)?;
+        let accelerated = self.provider.kind != ProviderKind::Cpu;
+        if accelerated || options.explain {
+            builder = builder
+                .with_config_entry(assignment::OPTION, "1")
+                .map_err(|error| failed(error.into()))?;
+        }
         if let Some(folder) = &external.folder {
             builder = builder
                 .with_config_entry("session.model_external_initializers_file_folder_path", folder)
-                .map_err(|error| Error::Load {
-                    source: Foreign(error.into()),
-                })?;
+                .map_err(|error| failed(error.into()))?;
         }
-        let loaded = builder
-            .commit_from_memory(&external.graph)
-            .map_err(|source| Error::Load {
-                source: Foreign(source),
-            })?;
-        Ok(Box::new(session::GraphSession::new(loaded, source.signature)?))
+        let loaded = builder.commit_from_memory(&external.graph).map_err(failed)?;
+        let mut session = GraphSession::new(loaded, source.signature)?;
+        if accelerated || options.explain {
+            let assignment = assignment::read(session.inner()).map_err(failed)?;
+            // A provider that has nothing to do is not what was asked for.
+            if accelerated && assignment.nodes() > 0 && assignment.nodes_of(self.provider.kind) == 0 {
+                return Err(Error::NoNode(self.provider.kind));
+            }
+            session.explain(if options.explain {
+                let nodes = source.model.nodes()?;
+                assignment.join_neighbours(nodes.iter().map(|node| node.name()))
+            } else {
+                assignment
+            });
+        }
+        if let Some(stream) = stream {
+            let bound = Bound::new(session.inner(), source.signature, stream, options)?;
+            session.bind(bound).map_err(failed)?;
+        }
+        Ok(Box::new(session))
     }
 }
 

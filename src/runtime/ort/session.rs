@@ -4,15 +4,19 @@ use std::time::Instant;
 use ort::session::{RunOptions, Session as OrtSession, SessionInputValue};
 use ort::value::Outlet;
 
+use super::bound::{Bound, BoundCall};
 use super::stopper::{Stopper, Timer};
-use super::tensors;
-use crate::runtime::{Call, Error, Foreign, Session, Value};
+use super::{raw, tensors};
+use crate::runtime::{Assignment, Call, Error, Foreign, Session, Value};
 use crate::tensor::{Port, Signature};
 
 /// Is a model in ONNX Runtime, on whichever provider it was loaded for.
 pub(super) struct GraphSession {
+    /// The way to a device's memory, dropped before the session; `None` where ONNX Runtime takes host memory itself.
+    bound: Option<Bound>,
     session: OrtSession,
     signature: Signature,
+    assignment: Option<Assignment>,
     stopper: Arc<Stopper>,
     /// Started by the first call that has a deadline.
     timer: Option<Timer>,
@@ -37,6 +41,8 @@ impl GraphSession {
             source: Foreign(source),
         })?;
         Ok(GraphSession {
+            bound: None,
+            assignment: None,
             session,
             signature: signature.clone(),
             stopper: Arc::new(Stopper::new(options)),
@@ -44,10 +50,43 @@ impl GraphSession {
         })
     }
 
-    fn answer(&mut self, inputs: &[SessionInputValue<'_>]) -> Result<Vec<Value>, Error> {
+    /// Sends inputs and outputs through buffers on a device.
+    pub(super) fn bind(&mut self, bound: Bound) -> Result<(), ort::Error> {
+        // The stream is waited for once the outputs are on their way; waiting before that costs twice.
+        raw::set_run_option(self.stopper.options(), c"disable_synchronize_execution_providers", c"1")?;
+        self.bound = Some(bound);
+        Ok(())
+    }
+
+    /// Keeps what the session tells about its nodes.
+    pub(super) fn explain(&mut self, assignment: Assignment) {
+        self.assignment = Some(assignment);
+    }
+
+    pub(super) fn inner(&self) -> &OrtSession {
+        &self.session
+    }
+
+    fn answer(&mut self, call: &Call<'_>) -> Result<Vec<Value>, Error> {
+        if let Some(bound) = &mut self.bound {
+            return bound.run(BoundCall {
+                session: &mut self.session,
+                signature: &self.signature,
+                options: self.stopper.options(),
+                inputs: call.inputs,
+                keep: call.keep_on_device,
+            });
+        }
+        let inputs = call.inputs.iter().zip(&self.signature.inputs);
+        let inputs: Vec<SessionInputValue<'_>> = inputs
+            .map(|(value, port)| match value {
+                Value::Host(tensor) => tensors::lend(tensor, port),
+                Value::Device(_) => Err(Error::OtherEngine(port.name.clone())),
+            })
+            .collect::<Result<_, _>>()?;
         let outputs = self
             .session
-            .run_with_options(inputs, self.stopper.options())
+            .run_with_options(inputs.as_slice(), self.stopper.options())
             .map_err(|source| Error::Run {
                 source: Foreign(source),
             })?;
@@ -63,6 +102,10 @@ impl Session for GraphSession {
         &self.signature
     }
 
+    fn assignment(&self) -> Option<&Assignment> {
+        self.assignment.as_ref()
+    }
+
     fn run(&mut self, call: Call<'_>) -> Result<Vec<Value>, Error> {
         let ports = &self.signature.inputs;
         if call.inputs.len() != ports.len() {
@@ -71,12 +114,6 @@ impl Session for GraphSession {
                 found: call.inputs.len(),
             });
         }
-        let inputs = call
-            .inputs
-            .iter()
-            .zip(ports)
-            .map(|(Value::Host(tensor), port)| tensors::lend(tensor, port))
-            .collect::<Result<Vec<_>, _>>()?;
         if let Some(deadline) = call.deadline {
             if deadline <= Instant::now() {
                 return Err(Error::DeadlinePassed);
@@ -88,7 +125,7 @@ impl Session for GraphSession {
         let stopper = Arc::clone(&self.stopper);
         stopper.begin(call.deadline);
         let watch = call.cancel.watch(&stopper);
-        let answer = self.answer(&inputs);
+        let answer = self.answer(&call);
         drop(watch);
         // A stop explains a failure better than the failure does.
         stopper.end()?;

@@ -1,0 +1,1 @@
+"""Stands for the package that carries MiniLM, without its weights."""

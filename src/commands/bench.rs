@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -35,6 +36,9 @@ pub struct Args {
     /// Runs to measure; without it as many as fit in three seconds, at least 10 and at most 10000
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     runs: Option<u32>,
+    /// Sessions that run at the same time, each on a thread of its own: what one call at a time leaves unused shows
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    concurrency: u32,
     /// Runs before the measured ones
     #[arg(long, default_value_t = 5)]
     warmup: u32,
@@ -59,9 +63,12 @@ pub struct Report {
     pub batch: u32,
     pub shapes: BTreeMap<String, Vec<usize>>,
     pub warmup: u32,
+    pub concurrency: u32,
     pub load: Duration,
     pub first_run: Duration,
     pub times: Vec<Duration>,
+    /// From the start of the first measured run to the end of the last.
+    pub elapsed: Duration,
     pub latency: Latency,
     pub peak_rss_bytes: u64,
     pub peak_anonymous_bytes: u64,
@@ -70,7 +77,7 @@ pub struct Report {
 impl Report {
     /// Gives the samples answered a second.
     pub fn throughput_per_s(&self) -> f64 {
-        let seconds = self.latency.total().as_secs_f64();
+        let seconds = self.elapsed.as_secs_f64();
         if seconds == 0.0 {
             0.0
         } else {
@@ -88,6 +95,7 @@ impl Report {
             "device": self.device,
             "batch": self.batch,
             "shapes": self.shapes,
+            "concurrency": self.concurrency,
             "warmup": self.warmup,
             "runs": self.times.len(),
             "load_ms": milliseconds(self.load),
@@ -133,18 +141,18 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
     let shapes = names
         .zip(tensors.iter().map(|tensor| tensor.shape().to_vec()))
         .collect();
-    let values: Vec<Value> = tensors.into_iter().map(Value::from).collect();
 
-    let first_run = time_one(&mut opened, &values)?;
-    let mut typical = first_run;
-    for _ in 1..args.warmup {
-        typical = typical.min(time_one(&mut opened, &values)?);
+    let (first_run, typical) = warm_up(&mut opened, &tensors, args.warmup)?;
+    let mut others = Vec::new();
+    for _ in 1..args.concurrency {
+        // Made and warmed one after the other: what is measured is the runs.
+        let mut other = Opened::open(&args.operand, &engine, Purpose::Many, context)?;
+        warm_up(&mut other, &tensors, args.warmup)?;
+        others.push(other);
     }
-    let runs = args.runs.unwrap_or_else(|| fitting(typical));
-    let mut times = Vec::with_capacity(runs as usize);
-    for _ in 0..runs {
-        times.push(time_one(&mut opened, &values)?);
-    }
+    let runs = args.runs.unwrap_or_else(|| fitting(typical)).div_ceil(args.concurrency);
+    let sessions = std::iter::once(&mut opened).chain(&mut others).collect();
+    let (times, elapsed) = measure(sessions, &tensors, runs)?;
     let memory = opened.watchdog.peak();
     let report = Report {
         model: args.operand.clone(),
@@ -154,11 +162,13 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
         device: offers::device(opened.provider, engine.device()),
         batch,
         shapes,
+        concurrency: args.concurrency,
         warmup: args.warmup,
         load: opened.load,
         first_run,
         latency: Latency::new(times.clone()),
         times,
+        elapsed,
         peak_rss_bytes: memory.resident_bytes,
         peak_anonymous_bytes: memory.anonymous_bytes,
     };
@@ -197,6 +207,53 @@ fn prepare(args: &Args, engine: &mut EngineArgs, context: &Context) -> Result<()
     };
     engine.shapes = Some(tuned::ensure(request, &subject, engine, context)?);
     Ok(())
+}
+
+fn values(tensors: &[Tensor]) -> Vec<Value> {
+    tensors.iter().cloned().map(Value::from).collect()
+}
+
+/// Runs a session that many times, once at least; gives the time of the first run and the shortest of all.
+fn warm_up(opened: &mut Opened, tensors: &[Tensor], runs: u32) -> Result<(Duration, Duration), Failure> {
+    let values = values(tensors);
+    let first = time_one(opened, &values)?;
+    let mut shortest = first;
+    for _ in 1..runs {
+        shortest = shortest.min(time_one(opened, &values)?);
+    }
+    Ok((first, shortest))
+}
+
+/// Runs each session that many times, all at the same time; gives the time of every run, and how long all took.
+fn measure(sessions: Vec<&mut Opened>, tensors: &[Tensor], runs: u32) -> Result<(Vec<Duration>, Duration), Failure> {
+    let barrier = Barrier::new(sessions.len());
+    let measure_one = |opened: &mut Opened| -> Result<(Vec<Duration>, Instant, Instant), Failure> {
+        let values = values(tensors);
+        barrier.wait();
+        let start = Instant::now();
+        let times = (0..runs).map(|_| time_one(opened, &values)).collect::<Result<_, _>>()?;
+        Ok((times, start, Instant::now()))
+    };
+    let measured: Vec<_> = std::thread::scope(|scope| {
+        let mut sessions = sessions.into_iter();
+        let own = sessions.next();
+        let threads: Vec<_> = sessions.map(|opened| scope.spawn(|| measure_one(opened))).collect();
+        let own = own.map(&measure_one);
+        let others = threads.into_iter().map(|thread| match thread.join() {
+            Ok(measured) => measured,
+            Err(panic) => std::panic::resume_unwind(panic),
+        });
+        own.into_iter().chain(others).collect()
+    });
+    let (mut times, mut first, mut last) = (Vec::new(), None, None);
+    for one in measured {
+        let (mut its, start, end) = one?;
+        times.append(&mut its);
+        first = first.min(Some(start)).or(Some(start));
+        last = last.max(Some(end));
+    }
+    let elapsed = last.zip(first).map_or(Duration::ZERO, |(last, first)| last - first);
+    Ok((times, elapsed))
 }
 
 fn time_one(opened: &mut Opened, values: &[Value]) -> Result<Duration, Failure> {
@@ -252,6 +309,9 @@ fn print(report: &Report, context: &Context) -> Result<(), Failure> {
         "runs",
         format!("{} after {} to warm up", report.times.len(), report.warmup),
     );
+    if report.concurrency > 1 {
+        line("sessions", format!("{} at the same time", report.concurrency));
+    }
     line(
         "mean",
         format!("{} ± {}", duration(latency.mean()), duration(latency.std())),

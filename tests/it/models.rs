@@ -126,6 +126,7 @@ fn bench_keeps_its_contract_and_writes_a_page() {
             "device",
             "batch",
             "shapes",
+            "concurrency",
             "warmup",
             "runs",
             "load_ms",

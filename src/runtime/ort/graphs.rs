@@ -1,4 +1,5 @@
 use std::ffi::CString;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use ort::session::{IoBinding, RunOptions};
 use ort::value::DynTensor;
@@ -15,6 +16,15 @@ const MOST: usize = 8;
 /// Is the option of a run that says which graph it is for; -1 records none.
 const OPTION: &std::ffi::CStr = c"gpu_graph_id";
 
+/// Is held alone while a graph is recorded, and together by everything else that uses a device: memory that another session
+/// takes meanwhile would break the recording.
+static RECORDING: RwLock<()> = RwLock::new(());
+
+/// Keeps recordings out for as long as the answer lives.
+pub(super) fn keep_recordings_out() -> RwLockReadGuard<'static, ()> {
+    RECORDING.read().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Is a session's recorded graphs, each with the buffers it was recorded with.
 #[derive(Default)]
 pub(super) struct Graphs(Vec<Graph>);
@@ -25,6 +35,7 @@ struct Graph {
     binding: IoBinding,
     inputs: Vec<Buffer>,
     outputs: Vec<Buffer>,
+    recorded: bool,
 }
 
 /// Is a tensor on the device that keeps its place, with its twin in pinned memory.
@@ -50,6 +61,8 @@ impl Graphs {
         let Some(graph) = self.0.iter_mut().find(|graph| graph.shapes == shapes) else {
             return Ok(None);
         };
+        let _alone = (!graph.recorded).then(|| RECORDING.write().unwrap_or_else(PoisonError::into_inner));
+        let _together = graph.recorded.then(keep_recordings_out);
         let run = |source| Error::Run {
             source: Foreign(source),
         };
@@ -67,6 +80,7 @@ impl Graphs {
         call.session
             .run_binding_with_options(&graph.binding, call.options)
             .map_err(run)?;
+        graph.recorded = true;
         let ports = &call.signature.outputs;
         for (buffer, port) in graph.outputs.iter_mut().zip(ports) {
             let from = DeviceAddress::of(&buffer.device).ok_or_else(|| Error::OtherEngine(port.name.clone()))?;
@@ -88,6 +102,7 @@ impl Graphs {
         if self.0.len() >= MOST {
             return Ok(());
         }
+        let _together = keep_recordings_out();
         let (inputs, outputs) = (shapes(call.inputs), shapes(answer));
         let ports = &call.signature;
         let binding = call.session.create_binding();
@@ -99,6 +114,7 @@ impl Graphs {
             inputs: buffers(&ports.inputs, &inputs, lane)?,
             outputs: buffers(&ports.outputs, &outputs, lane)?,
             shapes: inputs,
+            recorded: false,
         };
         for (buffer, port) in graph.inputs.iter().zip(&ports.inputs) {
             graph

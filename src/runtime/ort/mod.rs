@@ -187,6 +187,7 @@ impl super::Engine for Engine {
             source: Foreign(source),
         };
         let external = external::locate(source)?;
+        let _together = graphs::keep_recordings_out();
         let builder = self.builder(options).map_err(failed)?;
         let (mut builder, stream) = self.register(builder, options)?;
         let accelerated = self.provider.kind != ProviderKind::Cpu;

@@ -1,7 +1,7 @@
 # Everything a change must pass, and everything that is made rather than written.
 
 .NOTPARALLEL:
-.PHONY: help ci format clippy test test-deps first-command soak bench capability-table check-targets deny fixtures requirements
+.PHONY: help ci format clippy test test-deps first-command soak bench gpu-test gpu-bench cpu-bench capability-table check-targets deny fixtures requirements
 
 VENV := target/test-venv
 PYTHON := $(VENV)/bin/python
@@ -33,6 +33,21 @@ soak: test-deps ## The tests that kill a command at random moments, at their ful
 bench: test-deps ## Measures gpux against its yardsticks and writes docs/benchmarks.md
 	cargo build --locked --release --features yardstick --bin gpux --bin yardstick
 	$(PYTHON) bench/run.py
+
+cpu-bench: test-deps ## The providers of the processor side by side, and what tuning picks of them
+	cargo build --locked --release --bin gpux
+	$(PYTHON) bench/cpu.py
+
+# These two need no cargo and nothing of `test-deps`: they run on a GPU machine with a gpux binary alone.
+GPUX ?= gpux
+PACKS ?=
+GPU_RUN = python3 bench/gpu.py --gpux $(GPUX) $(if $(PACKS),--packs $(PACKS))
+
+gpu-test: ## Tests gpux on this machine's GPU; GPUX=… names the binary, PACKS=… a folder of libraries
+	$(GPU_RUN) --test
+
+gpu-bench: ## The same with measurements, for docs/benchmarks.md
+	$(GPU_RUN)
 
 capability-table: test-deps ## What the embedded engine does right, from ONNX's node tests and probes of our own
 	cargo test --locked --test conformance -- --write-table

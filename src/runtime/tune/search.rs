@@ -102,6 +102,13 @@ pub fn search(
             }
             Effort::Full => {
                 for step in &steps {
+                    let is_recorded = |trial: &Trial| {
+                        trial.configuration.provider == provider && trial.configuration.settings.cuda_graph
+                    };
+                    let mut recorded = trials.iter().filter(|trial| is_recorded(trial));
+                    if step.name == GRAPH && recorded.any(|trial| trial.time().is_none()) {
+                        continue;
+                    }
                     let mut changed = best.clone();
                     (step.change)(&mut changed);
                     let changed = try_one(changed, &mut trials, &mut run);
@@ -202,6 +209,8 @@ fn steps(provider: ProviderKind) -> Vec<Step> {
             step("nhwc", true, |c| c.settings.nhwc = true),
             // With channels first ONNX Runtime's fused convolutions give wrong numbers or do not start.
             step("bias", true, |c| c.settings.fuse_bias = c.settings.nhwc),
+            // Once more, where kernels were so slow before that starting them made no difference.
+            step(GRAPH, false, |c| c.settings.cuda_graph = true),
         ],
         ProviderKind::TensorRt => vec![
             step(GRAPH, true, |c| c.settings.cuda_graph = true),

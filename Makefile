@@ -1,7 +1,7 @@
 # Everything a change must pass, and everything that is made rather than written.
 
 .NOTPARALLEL:
-.PHONY: help ci format clippy test test-deps first-command soak bench gpu-test gpu-bench cpu-bench capability-table check-targets deny fixtures requirements
+.PHONY: help ci format clippy test test-deps first-command soak bench bench-pipelines gpu-test gpu-bench cpu-bench capability-table check-targets deny fixtures requirements
 
 VENV := target/test-venv
 PYTHON := $(VENV)/bin/python
@@ -34,6 +34,12 @@ bench: test-deps ## Measures gpux against its yardsticks and writes docs/benchma
 	cargo build --locked --release --features yardstick --bin gpux --bin yardstick
 	$(PYTHON) bench/run.py
 
+bench-pipelines: ## Measures pictures and texts beside Pillow, tokenizers and onnxruntime
+	python3 -m venv target/pictures-venv
+	target/pictures-venv/bin/pip install --quiet --require-hashes -r fixtures/pictures/requirements.txt
+	cargo build --release --locked --features yardstick
+	target/pictures-venv/bin/python bench/pipelines.py
+
 cpu-bench: test-deps ## The providers of the processor side by side, and what tuning picks of them
 	cargo build --locked --release --bin gpux
 	$(PYTHON) bench/cpu.py
@@ -64,10 +70,15 @@ fixtures: ## Makes the fixtures again from their recipes
 	target/fixtures-venv/bin/python fixtures/make.py
 	target/fixtures-venv/bin/python fixtures/generate/models.py
 	target/fixtures-venv/bin/python fixtures/digits/train.py
+	python3 -m venv target/pictures-venv
+	target/pictures-venv/bin/pip install --quiet --require-hashes -r fixtures/pictures/requirements.txt
+	target/pictures-venv/bin/python fixtures/pictures/make.py target/test-models/resnet50/model.onnx
+	target/pictures-venv/bin/python fixtures/photo/make.py
+	target/pictures-venv/bin/python fixtures/texts/make.py target/test-models/minilm/tokenizer.json
 	cargo $(RUN_TESTS) --locked --test it fixtures
 
 requirements: ## Pins the Python packages again, with the digests of all their files; needs uv
-	for name in fixtures/requirements fixtures/reference scripts/check-targets tests/requirements; do \
+	for name in fixtures/requirements fixtures/reference fixtures/pictures/requirements scripts/check-targets tests/requirements; do \
 		uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 			$$name.in --output-file $$name.txt || exit 1; \
 	done

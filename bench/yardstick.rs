@@ -5,19 +5,21 @@
 //! yardstick ort-calls LIBRARY MODEL.onnx ROUNDS     nanoseconds of a call of ort's session
 //! yardstick gpux-calls LIBRARY MODEL.onnx ROUNDS    nanoseconds of a call of gpux's session on the same library
 //! yardstick cuda LIBRARY MODEL.onnx BATCH           milliseconds of a call on CUDA as everybody makes it, for images
+//! yardstick picture FILE ROUNDS                     nanoseconds of a picture's way to [1, 3, 224, 224], as `imagenet` has it
 //! ```
 //!
 //! One process each, because one may start ONNX Runtime only once. `bench/run.py` runs the first three, `bench/gpu.py` the
-//! last.
+//! fourth, `bench/pipelines.py` the last.
 
 use std::{collections::BTreeMap, env, error::Error, fs, path::PathBuf, time::Instant};
 
 use gpux::{
-    onnx,
+    gpuxfile, onnx,
+    pipeline::{Item, Pipeline, Request, SideFiles},
     runtime::{
         Call, Cancel, Engine, LibrarySources, ModelFiles, Session, SessionOptions, Source, Value, ort as onnx_runtime,
     },
-    tensor::Tensor,
+    tensor::{DType, Dim, Port, Shape, Signature, Tensor, TensorName},
 };
 use ort::{ep, session::Session as OrtSession, value::TensorRef};
 
@@ -34,7 +36,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         ["ort-calls", library, model, rounds] => ort_calls(library, model, rounds.parse()?),
         ["gpux-calls", library, model, rounds] => gpux_calls(library, model, rounds.parse()?),
         ["cuda", library, model, batch] => cuda(library, model, batch.parse()?),
-        _ => Err("usage: yardstick once|ort-calls|gpux-calls|cuda LIBRARY MODEL.onnx INPUT.npy|ROUNDS|BATCH".into()),
+        ["picture", file, rounds] => picture(file, rounds.parse()?),
+        _ => Err(
+            "usage: yardstick once|ort-calls|gpux-calls|cuda LIBRARY MODEL.onnx INPUT.npy|ROUNDS|BATCH, or picture FILE ROUNDS"
+                .into(),
+        ),
     }
 }
 
@@ -84,6 +90,33 @@ fn cuda(library: &str, model: &str, batch: usize) -> Result<(), Box<dyn Error>> 
         times[times.len() / 2],
         times.len()
     );
+    Ok(())
+}
+
+/// Times the way of a picture into a tensor.
+fn picture(file: &str, rounds: u32) -> Result<(), Box<dyn Error>> {
+    let text = "name: m\nmodel: m.onnx\npreprocessing: imagenet\n";
+    let signature = Signature {
+        inputs: vec![Port {
+            name: TensorName::new("x"),
+            dtype: DType::F32,
+            shape: Shape::of([1, 3, 224, 224].map(Dim::Fixed)),
+        }],
+        outputs: Vec::new(),
+    };
+    let pipeline = Pipeline::new(&gpuxfile::parse(text, "GPUXfile")?, &signature, &SideFiles::new())?;
+    let request = Request::from(Item::Picture(fs::read(file)?));
+    let mut times = Vec::new();
+    for round in 0..=rounds {
+        let start = Instant::now();
+        let prepared = pipeline.prepare(&request)?;
+        let tensors = pipeline.join(&[&prepared])?;
+        if round > 0 {
+            times.push(start.elapsed().as_nanos());
+        }
+        drop(tensors);
+    }
+    println!("{{\"picture_ns\": {times:?}}}");
     Ok(())
 }
 

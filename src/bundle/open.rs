@@ -87,6 +87,13 @@ impl Bundle {
         Ok(Some(gpuxfile::parse_bytes(&bytes, GPUXFILE_PATH).map_err(Box::new)?))
     }
 
+    /// Finds a file of the artifact, verified, where it lies.
+    ///
+    /// Errors: the artifact has no such file, or its blob is missing or damaged.
+    pub fn file_path(&self, store: &Store, path: &str) -> Result<PathBuf, Error> {
+        self.blob(store, path)
+    }
+
     /// Finds the graph and its external data in the store, and checks them, before any engine sees them.
     ///
     /// Errors: files that are missing or damaged, a model that is refused.

@@ -189,6 +189,20 @@ impl Plan {
         &self.graph
     }
 
+    /// Names the files that will be in the artifact.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        self.files.iter().map(|file| file.path.as_str())
+    }
+
+    /// Finds a file of the artifact to be, where it lies now; `None` where there is none, or it is made by the build.
+    pub fn file_path(&self, path: &str) -> Option<&Path> {
+        let found = self.files.iter().find(|file| file.path.as_str() == path)?;
+        match &found.content {
+            Content::File { path, .. } => Some(path),
+            Content::Bytes(_) => None,
+        }
+    }
+
     /// Gives the keys of the GPUXfile that have no effect, or another than they name, a line each.
     pub fn warnings(&self) -> &[String] {
         &self.warnings

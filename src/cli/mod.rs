@@ -8,7 +8,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
     Code, Context, Failure, bench, build, completion, images, init, inspect, load, login, logout, prune, pull, push,
-    rm, run, save, store, tag, tags, trial, tune, unpack,
+    rm, run, save, store, tag, tags, test, trial, tune, unpack,
 };
 use crate::env::Env;
 use crate::term::{Term, Voice};
@@ -49,6 +49,7 @@ enum Verb {
     Build(build::Args),
     Run(run::Args),
     Bench(bench::Args),
+    Test(test::Args),
     Tune(tune::Args),
     #[command(hide = true)]
     Trial(trial::Args),
@@ -108,6 +109,7 @@ fn dispatch(verb: Verb, context: &Context) -> Result<(), Failure> {
         Verb::Push(args) => push::run(args, context),
         Verb::Pull(args) => pull::run(args, context),
         Verb::Tags(args) => tags::run(args, context),
+        Verb::Test(args) => test::run(args, context),
         Verb::Save(args) => save::run(args, context),
         Verb::Load(args) => load::run(args, context),
         Verb::Login(args) => login::run(args, context),

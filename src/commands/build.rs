@@ -7,7 +7,9 @@ use crate::env;
 use crate::oci::{self, Reference};
 use crate::term::{bytes, count};
 
-use super::{Code, Context, Failure, OrFail};
+use super::opened::{EngineArgs, Opened, Purpose};
+use super::subject::Subject;
+use super::{Code, Context, Failure, OrFail, samples, test};
 
 /// Make an artifact from a GPUXfile and an ONNX model
 #[derive(Debug, clap::Args)]
@@ -25,6 +27,9 @@ pub struct Args {
     /// The GPUXfile; without it DIR/GPUXfile, else DIR/gpux.yml
     #[arg(long, short, value_name = "FILE")]
     file: Option<PathBuf>,
+    /// Run the samples first, and build nothing where one fails
+    #[arg(long)]
+    test: bool,
     /// Follow symbolic links that lead out of the folder
     #[arg(long)]
     follow_links: bool,
@@ -51,6 +56,9 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
     let plan = Plan::read(&args.context, &options).or_fail(what)?;
     for warning in plan.warnings() {
         context.term.warn(warning);
+    }
+    if args.test {
+        test_samples(&args, &options, &named, context)?;
     }
     let tags = if args.tags.is_empty() {
         vec![default_tag(&plan).or_fail(what)?]
@@ -85,6 +93,29 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
     }
     context.term.data(digest)?;
     Ok(())
+}
+
+/// Runs the samples of what is to be built.
+///
+/// Errors: there are none, or one fails.
+fn test_samples(args: &Args, options: &PlanOptions, named: &str, context: &Context) -> Result<(), Failure> {
+    let what = || format!("cannot build `{named}`");
+    let subject = Subject::of_plan(Plan::read(&args.context, options).or_fail(what)?);
+    let engine = EngineArgs::default();
+    let mut opened = Opened::load(subject, named, (&engine, Purpose::Many), context)?;
+    let verdicts = samples::run_all(&mut opened, context)?;
+    for verdict in verdicts.iter().filter(|verdict| !verdict.passed) {
+        for one in &verdict.differences {
+            context.term.words(format_args!(
+                "{}: {} is {}, and {} was expected",
+                verdict.name, one.place, one.found, one.expected
+            ));
+        }
+    }
+    context
+        .term
+        .tell(format_args!("{} samples run on {}", verdicts.len(), opened.provider));
+    test::require(&verdicts, named, opened.provider.name())
 }
 
 /// Gives NAME:VERSION of the GPUXfile, or NAME:latest.

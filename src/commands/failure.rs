@@ -169,3 +169,9 @@ impl From<std::io::Error> for Failure {
 pub(super) fn chain<'a>(first: Option<&'a (dyn Error + 'static)>) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(first, |&error| error.source())
 }
+
+/// Writes an error and its causes on one line.
+pub fn explain(error: &(dyn Error + 'static)) -> String {
+    let causes: Vec<String> = chain(Some(error)).map(ToString::to_string).collect();
+    causes.join(": ")
+}

@@ -7,13 +7,17 @@ use crate::fs;
 use crate::gpuxfile;
 use crate::onnx;
 
-use super::{Code, Context, Failure, OrFail};
+use super::{Code, Context, Failure, OrFail, guess};
 
 /// Write a GPUXfile from a model's own signature
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Where files of a Hugging Face model lie beside it (config.json, preprocessor_config.json, tokenizer.json), \
+                        the steps for pictures, texts and answers are taken from them."
+)]
 pub struct Args {
-    /// The model; without it, the only .onnx file here
-    #[arg(value_name = "MODEL.onnx")]
+    /// The model, or a folder with one; without it, the only .onnx file here
+    #[arg(value_name = "MODEL.onnx|DIR")]
     model: Option<PathBuf>,
     /// The artifact's name; without it, the model's file name
     #[arg(long)]
@@ -26,6 +30,13 @@ pub struct Args {
 /// Writes the GPUXfile beside the model.
 pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
     let path = match args.model {
+        Some(path)
+            if fs::stat(&path)
+                .or_fail(|| "cannot look for a model".into())?
+                .is_some_and(|found| found.is_folder) =>
+        {
+            path.join(only_model(&path)?)
+        }
         Some(path) => path,
         None => only_model(&context.env.current_dir)?,
     };
@@ -54,12 +65,27 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
         .file_name()
         .map(|name| name.to_string_lossy().into_owned())
         .unwrap_or_default();
-    let text = gpuxfile::draft(args.name.as_deref().unwrap_or(&stem), &source, &signature);
+    let guess = guess::steps(folder, &signature)?;
+    let called = match (&args.name, folder.file_name()) {
+        (Some(name), _) => name.clone(),
+        // Every model of a hub is called the same, and its folder is not.
+        (None, Some(folder)) if !guess.is_empty() && stem == "model" => folder.to_string_lossy().into_owned(),
+        _ => stem,
+    };
+    let text = gpuxfile::draft_with(&called, &source, &signature, &guess.steps);
     let name = gpuxfile::parse(&text, "GPUXfile")
         .map_err(Box::new)
         .or_fail(what)?
         .name
         .to_string();
+    for (file, text) in &guess.files {
+        let file = folder.join(file);
+        fs::replace(&file, text.as_bytes()).or_fail(what)?;
+        context.term.tell(format_args!("wrote {}", file.display()));
+    }
+    for note in &guess.notes {
+        context.term.warn(note);
+    }
     let target = folder.join("GPUXfile");
     fs::replace(&target, text.as_bytes()).or_fail(what)?;
     if context.term.json() {

@@ -12,15 +12,8 @@ use super::{Code, Failure, OrFail};
 ///
 /// Errors: a name that the model lacks, an input without a value or with two, a value that does not fit.
 pub fn read(single: &[String], map: Option<&str>, signature: &Signature) -> Result<Vec<Tensor>, Failure> {
-    let mut found: Vec<(usize, Tensor)> = Vec::new();
-    if let Some(map) = map {
-        found.extend(read_map(map, signature)?);
-    }
-    for argument in single {
-        found.extend(read_argument(argument, signature)?);
-    }
     let mut tensors: Vec<Option<Tensor>> = signature.inputs.iter().map(|_| None).collect();
-    for (at, tensor) in found {
+    for (at, tensor) in read_some(single, map, signature)? {
         if tensors[at].replace(tensor).is_some() {
             let name = &signature.inputs[at].name;
             return Err(Failure::new(Code::Usage, format!("input `{name}` is given twice")));
@@ -38,6 +31,18 @@ pub fn read(single: &[String], map: Option<&str>, signature: &Signature) -> Resu
     } else {
         Err(lacks(&missing))
     }
+}
+
+/// Reads the values that the command line gives, each with the place of its input, complete or not.
+pub fn read_some(single: &[String], map: Option<&str>, signature: &Signature) -> Result<Vec<(usize, Tensor)>, Failure> {
+    let mut found: Vec<(usize, Tensor)> = Vec::new();
+    if let Some(map) = map {
+        found.extend(read_map(map, signature)?);
+    }
+    for argument in single {
+        found.extend(read_argument(argument, signature)?);
+    }
+    Ok(found)
 }
 
 fn lacks(missing: &[&Port]) -> Failure {
@@ -114,7 +119,7 @@ fn no_such_input(name: &str, signature: &Signature) -> Failure {
 }
 
 /// Reads VALUE: JSON, `@FILE` or `@-`. For a string input, text that is not JSON stands for itself.
-fn read_value(value: &str, port: &Port) -> Result<Tensor, Failure> {
+pub fn read_value(value: &str, port: &Port) -> Result<Tensor, Failure> {
     let what = || format!("cannot use `{}` as input `{}`", clip(value), port.name);
     let Some(source) = value.strip_prefix('@') else {
         let is_word = port.dtype == DType::String && !value.trim_start().starts_with(['"', '[']);
@@ -206,7 +211,8 @@ fn unknown_form(source: &str) -> Failure {
         .hint("tensors are read from .json, .npy, .npz and .raw files")
 }
 
-fn read_source(source: &str) -> Result<Vec<u8>, Failure> {
+/// Reads a file, or stdin where `source` is `-`.
+pub fn read_source(source: &str) -> Result<Vec<u8>, Failure> {
     if source == "-" {
         let mut bytes = Vec::new();
         std::io::stdin()
@@ -219,7 +225,7 @@ fn read_source(source: &str) -> Result<Vec<u8>, Failure> {
 }
 
 /// Shortens a value for a message.
-fn clip(value: &str) -> String {
+pub fn clip(value: &str) -> String {
     const LONGEST: usize = 60;
     if value.chars().count() <= LONGEST {
         return value.escape_debug().to_string();

@@ -2,16 +2,18 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::gpuxfile;
+use crate::predict::Model;
 use crate::runtime::{
     self, Call, Cancel, Configuration, LibrarySources, Limits, Phase, ProviderKind, ProviderOrder, Refused,
     Requirement, Selection, Session, SessionOptions, Settings, Source, Value, Watchdog, select,
 };
+use crate::tensor::Signature;
 
 use super::subject::Subject;
 use super::{Context, Failure, OrFail, limit, offers, tuned};
 
 /// Says how a model is run; shared by the verbs that run one.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Engine options")]
 pub struct EngineArgs {
     /// Providers to try, best first, with commas: auto, or names such as cuda, openvino, cpu, embedded
@@ -124,7 +126,16 @@ pub struct Opened {
 impl Opened {
     /// Opens what `operand` names and loads it with the first provider that can run it.
     pub fn open(operand: &str, args: &EngineArgs, purpose: Purpose, context: &Context) -> Result<Opened, Failure> {
-        let subject = Subject::open(operand, context)?;
+        Opened::load(Subject::open(operand, context)?, operand, (args, purpose), context)
+    }
+
+    /// Loads a model that was found already; `operand` is what the user calls it.
+    pub fn load(
+        subject: Subject,
+        operand: &str,
+        (args, purpose): (&EngineArgs, Purpose),
+        context: &Context,
+    ) -> Result<Opened, Failure> {
         let wishes = subject.gpuxfile.as_ref().map(|gpuxfile| &gpuxfile.runtime);
         let order = match (&args.provider, wishes.map(|wishes| wishes.providers.as_slice())) {
             (Some(order), _) => order.clone(),
@@ -221,10 +232,20 @@ impl Opened {
 
     /// Answers one call, under the clock.
     pub fn run(&mut self, values: &[Value]) -> Result<Vec<Value>, runtime::Error> {
+        self.call(values, &[])
+    }
+}
+
+impl Model for Opened {
+    fn signature(&self) -> &Signature {
+        self.session.signature()
+    }
+
+    fn call(&mut self, inputs: &[Value], keep_on_device: &[bool]) -> Result<Vec<Value>, runtime::Error> {
         let cancel = Cancel::default();
         let call = Call {
-            inputs: values,
-            keep_on_device: &[],
+            inputs,
+            keep_on_device,
             deadline: None,
             cancel: &cancel,
         };

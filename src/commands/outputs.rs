@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::fs;
-use crate::tensor::{Port, Signature, Tensor, json, npy, npz, raw};
+use crate::tensor::{Port, Tensor, json, npy, npz, raw};
 
 use super::{Code, Failure, OrFail};
 
@@ -20,19 +20,20 @@ enum Form {
     Npy,
     Npz,
     Raw,
+    /// A picture, of a mask.
+    Png,
 }
 
 impl OutputFile {
     /// Reads `[NAME=]FILE`; the file's ending says its form.
     ///
     /// Errors: an ending that is no form, a name that the model lacks, several outputs into a file that holds one.
-    pub fn read(argument: &str, signature: &Signature) -> Result<OutputFile, Failure> {
-        let named = signature
-            .outputs
+    pub fn read(argument: &str, outputs: &[&str]) -> Result<OutputFile, Failure> {
+        let named = outputs
             .iter()
-            .find_map(|port| Some((port, argument.strip_prefix(port.name.as_str())?.strip_prefix('=')?)));
+            .find_map(|name| Some((*name, argument.strip_prefix(name)?.strip_prefix('=')?)));
         let (name, path) = match named {
-            Some((port, path)) => (Some(port.name.as_str().to_owned()), path),
+            Some((name, path)) => (Some(name.to_owned()), path),
             None => (None, argument),
         };
         let ending = Path::new(path)
@@ -44,6 +45,7 @@ impl OutputFile {
             "npy" => Form::Npy,
             "npz" => Form::Npz,
             "raw" | "bin" => Form::Raw,
+            "png" => Form::Png,
             _ => {
                 return Err(Failure::new(
                     Code::Usage,
@@ -53,12 +55,8 @@ impl OutputFile {
             }
         };
         let holds_one = matches!(form, Form::Npy | Form::Raw);
-        if holds_one && name.is_none() && signature.outputs.len() != 1 {
-            let names: Vec<String> = signature
-                .outputs
-                .iter()
-                .map(|port| format!("`{}`", port.name))
-                .collect();
+        if holds_one && name.is_none() && outputs.len() != 1 {
+            let names: Vec<String> = outputs.iter().map(|name| format!("`{name}`")).collect();
             return Err(Failure::new(
                 Code::Usage,
                 format!("`{path}` holds one output, and the model gives {}", names.join(", ")),
@@ -76,7 +74,7 @@ impl OutputFile {
     pub fn write(&self, outputs: &[(&Port, &Tensor)]) -> Result<(), Failure> {
         let chosen: Vec<&(&Port, &Tensor)> = outputs
             .iter()
-            .filter(|(port, _)| self.name.as_deref().is_none_or(|name| name == port.name.as_str()))
+            .filter(|(port, _)| self.takes(port.name.as_str()))
             .collect();
         let what = || format!("cannot write `{}`", self.path.display());
         let bytes = match (self.form, chosen.as_slice()) {
@@ -96,6 +94,10 @@ impl OutputFile {
             }
             (Form::Npy, [(_, tensor)]) => npy::encode(tensor).or_fail(what)?,
             (Form::Raw, [(_, tensor)]) => raw::encode(tensor).or_fail(what)?,
+            (Form::Png, _) => {
+                let what = format!("{}: a tensor is no picture", what());
+                return Err(Failure::new(Code::Usage, what).hint("end it in .npy, .npz, .json or .raw"));
+            }
             (Form::Npy | Form::Raw, all) => {
                 return Err(Failure::new(
                     Code::Failed,
@@ -104,6 +106,16 @@ impl OutputFile {
             }
         };
         fs::replace(&self.path, &bytes).or_fail(what)
+    }
+
+    /// Tells whether an output is to go into the file.
+    pub fn takes(&self, output: &str) -> bool {
+        self.name.as_deref().is_none_or(|name| name == output)
+    }
+
+    /// Tells whether the file is a picture, of a mask.
+    pub fn is_picture(&self) -> bool {
+        self.form == Form::Png
     }
 
     /// Gives the file's path.

@@ -1,9 +1,11 @@
 use std::path::Path;
 
 use crate::bundle::{self, Bundle, GraphFiles, Plan, PlanOptions};
+use crate::fs;
 use crate::gpuxfile::Gpuxfile;
 use crate::oci::{Digest, MediaType};
 use crate::onnx;
+use crate::pipeline::{Pipeline, SideFiles};
 use crate::runtime::ModelFiles;
 use crate::store::Lease;
 use crate::tensor::Signature;
@@ -85,13 +87,58 @@ impl Subject {
         for warning in plan.warnings() {
             context.term.warn(warning);
         }
-        Ok(Subject {
+        Ok(Subject::of_plan(plan))
+    }
+
+    /// Takes what is to be built.
+    pub fn of_plan(plan: Plan) -> Subject {
+        Subject {
             gpuxfile: Some(plan.gpuxfile().clone()),
             model: plan.model().clone(),
             signature: plan.signature().clone(),
             files: model_files(plan.graph_files()),
             origin: Origin::Files(Box::new(plan)),
-        })
+        }
+    }
+
+    /// Gets the steps of the GPUXfile ready; `None` where it has none.
+    ///
+    /// Errors: steps that do not fit the model, side files that are missing or not what they should be.
+    pub fn pipeline(&self, context: &Context) -> Result<Option<Pipeline>, Failure> {
+        let what = || "cannot get the steps of the GPUXfile ready".to_owned();
+        let Some(gpuxfile) = &self.gpuxfile else {
+            return Ok(None);
+        };
+        if gpuxfile.preprocessing.is_empty() && gpuxfile.postprocessing.is_empty() {
+            return Ok(None);
+        }
+        let mut files = SideFiles::new();
+        for path in Pipeline::files(gpuxfile) {
+            let bytes = self.read(&path, context)?;
+            files.insert(path, bytes);
+        }
+        Pipeline::new(gpuxfile, &self.signature, &files).map(Some).or_fail(what)
+    }
+
+    /// Names the files of the artifact.
+    pub fn paths(&self) -> Vec<String> {
+        match &self.origin {
+            Origin::Store { bundle, .. } => bundle.paths().map(str::to_owned).collect(),
+            Origin::Files(plan) => plan.paths().map(str::to_owned).collect(),
+        }
+    }
+
+    /// Reads a file of the artifact.
+    pub fn read(&self, path: &str, context: &Context) -> Result<Vec<u8>, Failure> {
+        let what = || format!("cannot read `{path}` of the artifact");
+        let found = match &self.origin {
+            Origin::Store { bundle, .. } => bundle.file_path(&context.store()?, path).or_fail(what)?,
+            Origin::Files(plan) => match plan.file_path(path) {
+                Some(found) => found.to_owned(),
+                None => return Err(bundle::Error::MissingFile(path.to_owned())).or_fail(what),
+            },
+        };
+        fs::read(&found).or_fail(what)
     }
 
     /// Gives the manifest's digest; for files outside the store, the one that `build` would give, which hashes them.

@@ -92,6 +92,11 @@ impl File {
         &self.file
     }
 
+    /// Takes the system's file, for readers that own theirs.
+    pub fn into_system(self) -> std::fs::File {
+        self.file
+    }
+
     /// Gives what the system knows about the file.
     pub fn stat(&self) -> Result<Stat, Error> {
         call("examine", &self.path, || {

@@ -40,7 +40,7 @@ pub use steps::{
     Truncation,
 };
 pub use value::Value;
-pub use write::draft;
+pub use write::{DraftSteps, draft, draft_with};
 
 /// The most bytes that a GPUXfile has; a reader need not read further.
 pub const SIZE_LIMIT_BYTES: u64 = 1 << 20;

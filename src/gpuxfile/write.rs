@@ -182,10 +182,26 @@ fn write_serving(w: &mut Writer, serving: &Serving) {
 /// The most inputs, and the most outputs, that a draft lists: what a person reads.
 const DRAFT_PORTS: usize = 32;
 
+/// Is what a draft says beyond the model: what was found out from files beside it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DraftSteps {
+    /// The value of `preprocessing`, as YAML on one line or on lines of a list.
+    pub preprocessing: Vec<String>,
+    /// The value of `postprocessing`, likewise.
+    pub postprocessing: Vec<String>,
+    /// An output, and where its labels are: a list in brackets, or a path.
+    pub labels: Option<(String, String)>,
+}
+
 /// Writes a GPUXfile for a model, with comments that say what else it could have; it builds as it is.
 ///
 /// `name` is made legal; `model_path` is the path of the ONNX file, relative to where the GPUXfile goes.
 pub fn draft(name: &str, model_path: &str, signature: &Signature) -> String {
+    draft_with(name, model_path, signature, &DraftSteps::default())
+}
+
+/// Writes a GPUXfile as [`draft`] does, with steps.
+pub fn draft_with(name: &str, model_path: &str, signature: &Signature, steps: &DraftSteps) -> String {
     let name = ArtifactName::resembling(name).map_or_else(|| "model".to_owned(), |name| name.to_string());
     let mut w = Writer::default();
     w.line("# Read by `gpux build`. Every key is described in registry-spec/gpuxfile.md.");
@@ -204,8 +220,9 @@ pub fn draft(name: &str, model_path: &str, signature: &Signature) -> String {
     w.line("");
     w.line("# What the model takes and gives. All of it may be left out: it is read from the model, and checked against it");
     w.line("# where it is given. A number is a fixed size, a name such as N or -1 is any size.");
-    draft_ports(&mut w, PortKind::Input, &signature.inputs);
-    draft_ports(&mut w, PortKind::Output, &signature.outputs);
+    draft_ports(&mut w, PortKind::Input, &signature.inputs, None);
+    draft_ports(&mut w, PortKind::Output, &signature.outputs, steps.labels.as_ref());
+    draft_steps(&mut w, steps);
     for line in [
         "",
         "# Files to take along, by path or pattern.",
@@ -225,7 +242,31 @@ pub fn draft(name: &str, model_path: &str, signature: &Signature) -> String {
     w.text
 }
 
-fn draft_ports(w: &mut Writer, kind: PortKind, ports: &[Port]) {
+fn draft_steps(w: &mut Writer, steps: &DraftSteps) {
+    w.line("");
+    w.line("# How what people have becomes tensors, and tensors become answers.");
+    for (key, lines, example) in [
+        (
+            "preprocessing",
+            &steps.preprocessing,
+            "imagenet   # or {tokenizer: tokenizer.json}",
+        ),
+        ("postprocessing", &steps.postprocessing, "classify"),
+    ] {
+        match lines.as_slice() {
+            [] => w.line(&format!("# {key}: {example}")),
+            [line] => w.line(&format!("{key}: {line}")),
+            lines => {
+                w.line(&format!("{key}:"));
+                for line in lines {
+                    w.line(&format!("  - {line}"));
+                }
+            }
+        }
+    }
+}
+
+fn draft_ports(w: &mut Writer, kind: PortKind, ports: &[Port], labels: Option<&(String, String)>) {
     // Names that nobody reads are left to the model.
     let listed: Vec<&Port> = ports
         .iter()
@@ -241,8 +282,10 @@ fn draft_ports(w: &mut Writer, kind: PortKind, ports: &[Port]) {
             w.item(&name, |w| {
                 write_port(w, &from_model(port));
                 w.line("# description: What it is.");
-                if kind == PortKind::Output {
-                    w.line("# labels: labels.txt   # or a list: [cat, dog]");
+                match labels {
+                    Some((output, labels)) if output == port.name.as_str() => w.line(&format!("labels: {labels}")),
+                    _ if kind == PortKind::Output => w.line("# labels: labels.txt   # or a list: [cat, dog]"),
+                    _ => {}
                 }
             });
         }

@@ -47,6 +47,9 @@ pub enum Error {
     /// A sound cannot be read.
     #[error(transparent)]
     Sound(#[from] audio::Error),
+    /// A decoder or tokenizer broke.
+    #[error("what was given broke its decoder ({0}), so it is damaged or made to do so")]
+    Broke(String),
     /// A text cannot be tokenized.
     #[error("the text cannot be tokenized")]
     Encode(#[source] tokenizers::Error),

@@ -67,12 +67,7 @@ impl InputSteps {
 
     /// Names the steps, for messages.
     pub fn label(&self) -> String {
-        let kind = match self.work {
-            Work::Picture(_) => "image",
-            Work::Text(_) => "text",
-            Work::Sound(_) => "sound",
-        };
-        self.name.clone().unwrap_or_else(|| kind.to_owned())
+        self.source().label()
     }
 
     /// Tells whether a name means these steps: their own, or what kind of thing they take where they have none.

@@ -25,6 +25,7 @@ pub use prepared::Prepared;
 use std::collections::BTreeMap;
 
 use crate::gpuxfile::{Gpuxfile, Labels, Modality};
+use crate::quiet;
 use crate::tensor::{Port, Signature, Tensor};
 
 use input::InputSteps;
@@ -47,6 +48,18 @@ pub struct Source {
     pub modality: Modality,
 }
 
+impl Source {
+    /// Gives the name, or what kind of thing it is where it has none.
+    pub fn label(&self) -> String {
+        let kind = match self.modality {
+            Modality::Picture => "image",
+            Modality::Text => "text",
+            Modality::Sound => "sound",
+        };
+        self.name.clone().unwrap_or_else(|| kind.to_owned())
+    }
+}
+
 /// Holds the side files that steps and labels read, by path.
 pub type SideFiles = BTreeMap<String, Vec<u8>>;
 
@@ -66,6 +79,15 @@ impl Pipeline {
             inputs: inputs.collect::<Result<_, _>>()?,
             outputs: outputs.collect::<Result<_, _>>()?,
         })
+    }
+
+    /// Makes a pipeline of a model whose GPUXfile has no steps: tensors are given, and tensors are the answer.
+    pub fn without_steps(signature: &Signature) -> Pipeline {
+        Pipeline {
+            signature: signature.clone(),
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+        }
     }
 
     /// Names the side files that the steps of a GPUXfile read.
@@ -95,6 +117,11 @@ impl Pipeline {
         !self.outputs.is_empty()
     }
 
+    /// Names the outputs that become answers, in the order of their answers.
+    pub fn answer_names(&self) -> Vec<&str> {
+        self.outputs.iter().map(OutputSteps::name).collect()
+    }
+
     /// Tells whether the answer to one request depends on the others of the call.
     pub fn compares(&self) -> bool {
         self.outputs.iter().any(OutputSteps::compares)
@@ -120,7 +147,9 @@ impl Pipeline {
             if std::mem::replace(&mut given[at], true) {
                 return Err(Error::GivenTwice(self.inputs[at].label()));
             }
-            self.inputs[at].prepare(at, item, &self.signature, &mut prepared)?;
+            // Decoders and tokenizers are others' code, and a file may be made to break them.
+            let work = || self.inputs[at].prepare(at, item, &self.signature, &mut prepared);
+            quiet::catch(work).map_err(Error::Broke)??;
         }
         for (steps, _) in self.inputs.iter().zip(&given).filter(|(_, given)| !**given) {
             if !steps.feeds().iter().all(|feed| prepared.has(feed.input)) {

@@ -20,9 +20,6 @@ pub enum Error {
     /// The request itself could not be had.
     #[error("the request cannot be read")]
     Request(#[source] Box<dyn StdError + Send + Sync>),
-    /// A decoder or tokenizer broke.
-    #[error("what was given broke its decoder, so it is damaged or made to do so")]
-    Broke,
     /// The answer to one request depends on others of the call, and the call failed for one of them.
     #[error("another request of the call has no answer, so this one cannot be compared with it")]
     Compared,

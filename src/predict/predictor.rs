@@ -1,4 +1,3 @@
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::pipeline::{Pipeline, Prepared, Record, Request};
@@ -67,7 +66,10 @@ impl Predictor {
 
     /// Answers requests, as many in one call as `batch` and the model allow, in order.
     pub fn predict(&self, model: &mut dyn Model, requests: &[Request], batch: usize) -> Vec<Outcome> {
-        let prepared = requests.iter().map(|request| self.prepare(request)).collect();
+        let prepared = requests
+            .iter()
+            .map(|request| Ok(self.pipeline.prepare(request)?))
+            .collect();
         let mut outcomes = self.answer(model, prepared, batch);
         if self.compares() {
             self.compare(&mut outcomes);
@@ -157,13 +159,5 @@ impl Predictor {
             _ => None,
         });
         self.pipeline.finish(&mut records.collect::<Vec<_>>());
-    }
-
-    /// Makes one request into values for the model.
-    ///
-    /// A decoder that breaks on a file made to break it is an error of that request alone.
-    pub(super) fn prepare(&self, request: &Request) -> Result<Prepared, Error> {
-        let prepared = catch_unwind(AssertUnwindSafe(|| self.pipeline.prepare(request)));
-        Ok(prepared.map_err(|_| Error::Broke)??)
     }
 }

@@ -18,7 +18,7 @@ const LARGEST_BYTES: u64 = 200 * 1024;
 const ENDINGS: &[&str] = &["onnx", "npy", "npz", "bin", "wav", "flac", "mp3", "ogg", "m4a", "aac"];
 
 /// What is made by hand, with packages that the tests do not install.
-const MADE_BY_HAND: &[&str] = &["digits/", "sound/"];
+const MADE_BY_HAND: &[&str] = &["digits/", "photo/", "pictures/", "sound/"];
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")

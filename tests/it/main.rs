@@ -23,6 +23,7 @@ mod models;
 mod onnx;
 mod onnx_runtime;
 mod other_clients;
+mod pipelines;
 mod plain_onnx;
 mod providers;
 mod proxies;

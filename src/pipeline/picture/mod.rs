@@ -76,7 +76,7 @@ impl PictureSteps {
         let mut raster = raster.flattened(self.picture.background).converted(self.picture.color);
         for step in &self.moves {
             raster = match step {
-                InputStep::Resize(resize) => resize::resize(&raster, resize, &mut frame)?,
+                InputStep::Resize(resize) => resize::resize(raster, resize, &mut frame)?,
                 InputStep::CenterCrop(size) => raster.center_cropped(*size, &mut frame),
                 InputStep::Pad(pad) => raster.padded(pad, &mut frame)?,
                 InputStep::Convert(color) => raster.converted(*color),

@@ -1,12 +1,14 @@
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+//! Pictures made larger or smaller, in the arithmetic of Pillow: two passes of 8 bits, weights of 22 bits of fraction.
+
+use std::f64::consts::PI;
+use std::thread;
 
 use crate::gpuxfile::{Filter, Resize, ResizeTo, Size};
 
-use super::{Frame, PictureError, Raster};
+use super::{Frame, Limits, PictureError, Raster};
 
 /// Changes the size of a picture.
-pub fn resize(raster: &Raster, resize: &Resize, frame: &mut Frame) -> Result<Raster, PictureError> {
+pub fn resize(raster: Raster, resize: &Resize, frame: &mut Frame) -> Result<Raster, PictureError> {
     let from = (raster.width, raster.height);
     match resize.to {
         ResizeTo::Exact(Size { height, width }) => scaled(raster, (width, height), resize, frame),
@@ -40,45 +42,200 @@ fn within((width, height): (u32, u32), size: Size) -> (u32, u32) {
     (side(width, size.width), side(height, size.height))
 }
 
-fn scaled(raster: &Raster, to: (u32, u32), resize: &Resize, frame: &mut Frame) -> Result<Raster, PictureError> {
+fn scaled(raster: Raster, to: (u32, u32), resize: &Resize, frame: &mut Frame) -> Result<Raster, PictureError> {
     /// The longest side that a picture may have in between: a strip of one pixel would grow without bound.
     const LONGEST: u32 = 65_535;
     let from = (raster.width, raster.height);
+    if to.0 > LONGEST || to.1 > LONGEST || u64::from(to.0) * u64::from(to.1) > Limits::default().pixels {
+        return Err(PictureError::Resize { from, to });
+    }
     frame.resized(to.0, to.1);
     if from == to {
-        return Ok(raster.clone());
+        return Ok(raster);
     }
-    let failed = || PictureError::Resize { from, to };
-    if to.0 > LONGEST || to.1 > LONGEST || u64::from(to.0) * u64::from(to.1) > super::Limits::default().pixels {
-        return Err(failed());
+    if resize.filter == Filter::Nearest {
+        return Ok(nearest(&raster, to));
     }
-    let pixel = match raster.channels {
-        1 => PixelType::U8,
-        _ => PixelType::U8x3,
-    };
-    let filter = match resize.filter {
-        Filter::Nearest => None,
-        Filter::Bilinear => Some(FilterType::Bilinear),
-        Filter::Bicubic => Some(FilterType::CatmullRom),
-        Filter::Lanczos => Some(FilterType::Lanczos3),
-    };
-    let algorithm = match (filter, resize.antialias) {
-        (None, _) => ResizeAlg::Nearest,
-        (Some(filter), true) => ResizeAlg::Convolution(filter),
-        (Some(filter), false) => ResizeAlg::Interpolation(filter),
-    };
-    let source = ImageRef::new(from.0, from.1, &raster.data, pixel).map_err(|_| failed())?;
-    let mut target = Image::new(to.0, to.1, pixel);
-    let options = ResizeOptions::new().resize_alg(algorithm).use_alpha(false);
-    Resizer::new()
-        .resize(&source, &mut target, &options)
-        .map_err(|_| failed())?;
-    Ok(Raster {
-        width: to.0,
-        height: to.1,
-        channels: raster.channels,
-        data: target.into_vec(),
+    let columns = Weights::new(from.0, to.0, resize);
+    let rows = Weights::new(from.1, to.1, resize);
+    Ok(match raster.channels {
+        1 => filtered::<1>(&raster, &columns, &rows),
+        _ => filtered::<3>(&raster, &columns, &rows),
     })
+}
+
+/// Takes for each pixel the one that its middle lies in.
+fn nearest(raster: &Raster, (width, height): (u32, u32)) -> Raster {
+    let source = |at: u32, from: u32, to: u32| {
+        let place = (f64::from(at) + 0.5) * (f64::from(from) / f64::from(to));
+        (place as u32).min(from - 1) as usize
+    };
+    let columns: Vec<usize> = (0..width).map(|x| source(x, raster.width, width)).collect();
+    let mut target = Raster::filled(width, height, raster.channels, 0);
+    let row_bytes = raster.width as usize * raster.channels;
+    for (y, row) in target
+        .data
+        .chunks_exact_mut(width as usize * raster.channels)
+        .enumerate()
+    {
+        let from = source(y as u32, raster.height, height) * row_bytes;
+        for (pixel, column) in row.chunks_exact_mut(raster.channels).zip(&columns) {
+            let at = from + column * raster.channels;
+            pixel.copy_from_slice(&raster.data[at..at + raster.channels]);
+        }
+    }
+    target
+}
+
+/// The bits of a weight's fraction.
+const FRACTION_BITS: u32 = 22;
+/// Half of the least value of 8 bits, in the unit of a sum.
+const HALF: i32 = 1 << (FRACTION_BITS - 1);
+
+/// Holds for each new pixel along one side the old ones that it is made of, and how much each weighs.
+struct Weights {
+    /// The first old pixel, and where its weights start and end in `all`.
+    spans: Vec<(usize, usize, usize)>,
+    all: Vec<i32>,
+}
+
+impl Weights {
+    fn new(from: u32, to: u32, resize: &Resize) -> Weights {
+        let scale = f64::from(from) / f64::from(to);
+        let stretch = if resize.antialias { scale.max(1.0) } else { 1.0 };
+        let reach = support(resize.filter) * stretch;
+        let mut spans = Vec::with_capacity(to as usize);
+        let mut all = Vec::new();
+        for at in 0..to {
+            let center = (f64::from(at) + 0.5) * scale;
+            let first = (center - reach + 0.5).max(0.0) as usize;
+            let end = ((center + reach + 0.5) as usize).min(from as usize);
+            let weight = |old: usize| weigh(resize.filter, (old as f64 - center + 0.5) / stretch);
+            let weights: Vec<f64> = (first..end).map(weight).collect();
+            let sum: f64 = weights.iter().sum();
+            let start = all.len();
+            let unit = f64::from(1u32 << FRACTION_BITS);
+            // Rounded away from zero at halves.
+            all.extend(weights.iter().map(|weight| (weight / sum * unit).round() as i32));
+            spans.push((first, start, all.len()));
+        }
+        Weights { spans, all }
+    }
+
+    /// Gives the first old pixel and the weights of each new one.
+    fn iter(&self) -> impl Iterator<Item = (usize, &[i32])> {
+        self.spans
+            .iter()
+            .map(|&(first, start, end)| (first, &self.all[start..end]))
+    }
+}
+
+fn support(filter: Filter) -> f64 {
+    match filter {
+        Filter::Nearest => 0.5,
+        Filter::Bilinear => 1.0,
+        Filter::Bicubic => 2.0,
+        Filter::Lanczos => 3.0,
+    }
+}
+
+/// Gives how much a pixel at a distance weighs.
+fn weigh(filter: Filter, distance: f64) -> f64 {
+    let x = distance.abs();
+    match filter {
+        Filter::Nearest => f64::from(u8::from(x < 0.5)),
+        Filter::Bilinear => (1.0 - x).max(0.0),
+        // The cubic of Keys with a = −½.
+        Filter::Bicubic if x < 1.0 => (1.5 * x - 2.5) * x * x + 1.0,
+        Filter::Bicubic if x < 2.0 => ((-0.5 * x + 2.5) * x - 4.0) * x + 2.0,
+        Filter::Lanczos if x < 3.0 => sinc(x) * sinc(x / 3.0),
+        _ => 0.0,
+    }
+}
+
+fn sinc(x: f64) -> f64 {
+    match x == 0.0 {
+        true => 1.0,
+        false => (x * PI).sin() / (x * PI),
+    }
+}
+
+/// Rounds a sum to 8 bits.
+fn rounded(sum: i32) -> u8 {
+    (sum >> FRACTION_BITS).clamp(0, 255) as u8
+}
+
+/// Filters each row, then each column.
+fn filtered<const C: usize>(raster: &Raster, columns: &Weights, rows: &Weights) -> Raster {
+    let (width, height) = (columns.spans.len(), rows.spans.len());
+    let narrowed = in_parts(raster, width * C, |row, target| along_row::<C>(row, columns, target));
+    let mut data = vec![0; width * height * C];
+    let mut sums = vec![0i32; width * C];
+    for (target, (first, weights)) in data.chunks_exact_mut(width * C).zip(rows.iter()) {
+        sums.fill(HALF);
+        for (row, weight) in narrowed[first * width * C..].chunks_exact(width * C).zip(weights) {
+            for (sum, value) in sums.iter_mut().zip(row) {
+                *sum += i32::from(*value) * weight;
+            }
+        }
+        for (value, sum) in target.iter_mut().zip(&sums) {
+            *value = rounded(*sum);
+        }
+    }
+    Raster {
+        width: width as u32,
+        height: height as u32,
+        channels: C,
+        data,
+    }
+}
+
+fn along_row<const C: usize>(row: &[u8], columns: &Weights, target: &mut [u8]) {
+    let (pixels, _) = row.as_chunks::<C>();
+    let (targets, _) = target.as_chunks_mut::<C>();
+    for (target, (first, weights)) in targets.iter_mut().zip(columns.iter()) {
+        let mut sums = [HALF; C];
+        for (pixel, weight) in pixels[first..].iter().zip(weights) {
+            for (sum, value) in sums.iter_mut().zip(pixel) {
+                *sum += i32::from(*value) * weight;
+            }
+        }
+        *target = sums.map(rounded);
+    }
+}
+
+/// Works on each row of a picture, on several threads where it is large.
+fn in_parts(raster: &Raster, target_bytes: usize, work: impl Fn(&[u8], &mut [u8]) + Sync) -> Vec<u8> {
+    /// The bytes from which on another thread is worth its start.
+    const LARGE_BYTES: usize = 1 << 20;
+    /// The most threads: the decoder before them has one.
+    const MOST: usize = 4;
+    let row_bytes = raster.width as usize * raster.channels;
+    let height = raster.height as usize;
+    let mut data = vec![0; target_bytes * height];
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let threads = (raster.data.len() / LARGE_BYTES).clamp(1, cores.min(MOST));
+    let part_rows = height.div_ceil(threads);
+    let on_rows = |source: &[u8], target: &mut [u8]| {
+        for (row, target) in source
+            .chunks_exact(row_bytes)
+            .zip(target.chunks_exact_mut(target_bytes))
+        {
+            work(row, target);
+        }
+    };
+    thread::scope(|scope| {
+        let sources = raster.data.chunks(part_rows * row_bytes);
+        let mut parts = sources.zip(data.chunks_mut(part_rows * target_bytes));
+        let first = parts.next();
+        for (source, target) in parts {
+            scope.spawn(move || on_rows(source, target));
+        }
+        if let Some((source, target)) = first {
+            on_rows(source, target);
+        }
+    });
+    data
 }
 
 #[cfg(test)]
@@ -102,5 +259,39 @@ mod tests {
         assert_eq!(within((1280, 720), size), (640, 360));
         assert_eq!(within((10, 4000), size), (2, 640));
         assert_eq!(within((1, 40_000), size), (1, 640));
+    }
+
+    #[test]
+    fn rows_are_the_same_on_any_number_of_threads() {
+        let large = Raster {
+            width: 1200,
+            height: 1001,
+            channels: 3,
+            data: (0..1200 * 1001 * 3)
+                .map(|at: u32| (at.wrapping_mul(2_654_435_761) >> 24) as u8)
+                .collect(),
+        };
+        let to = Resize {
+            to: ResizeTo::Exact(Size {
+                height: 1001,
+                width: 70,
+            }),
+            filter: Filter::Lanczos,
+            antialias: true,
+        };
+        let whole = resize(large.clone(), &to, &mut Frame::whole(1200, 1001)).unwrap();
+        let strip = |from: usize| Raster {
+            height: 1,
+            data: large.data[from * 3600..(from + 1) * 3600].to_vec(),
+            ..large.clone()
+        };
+        for row in [0, 333, 334, 500, 1000] {
+            let one = Resize {
+                to: ResizeTo::Exact(Size { height: 1, width: 70 }),
+                ..to
+            };
+            let alone = resize(strip(row), &one, &mut Frame::whole(1200, 1)).unwrap();
+            assert_eq!(alone.data, whole.data[row * 210..(row + 1) * 210], "row {row}");
+        }
     }
 }

@@ -103,8 +103,8 @@ def pictures_row(yardstick, repetitions):
     pillow(data)
     ours, theirs = [], []
     for _ in range(repetitions):
-        ours += [t / 1e9 for t in json.loads(run([yardstick, "picture", file, "1"]).stdout)["picture_ns"]]
-        theirs.append(seconds(lambda: pillow(data)))
+        ours += [t / 1e9 for t in json.loads(run([yardstick, "picture", file, "3"]).stdout)["picture_ns"]]
+        theirs += [seconds(lambda: pillow(data)) for _ in range(3)]
     ours, theirs = statistics.median(ours), statistics.median(theirs)
     return row("a 12-megapixel JPEG to a normalized 224 × 224, beside Pillow and NumPy", f"{ours * 1e3:.1f} ms",
                f"{theirs * 1e3:.1f} ms", "at least 1.5 ×", f"{theirs / ours:.2f} ×", theirs >= 1.5 * ours)
@@ -144,9 +144,9 @@ def batch_row(gpux, count):
     for at in range(count):
         (WORK / f"picture{at}.jpg").write_bytes(photo(640, 480, at % 8))
     lines.write_text("".join(f"{WORK}/picture{at}.jpg\n" for at in range(count)))
-    bare = json.loads(run([gpux, "bench", "resnet:1", "--runs", str(max(20, count // 10))]).stdout)["throughput_per_s"]
+    bare = json.loads(run([gpux, "bench", "resnet:1", "--no-tune", "--runs", str(max(20, count // 10))]).stdout)["throughput_per_s"]
     time_all = seconds(lambda: run([gpux, "run", "resnet:1", "--batch", lines]))
-    again = json.loads(run([gpux, "bench", "resnet:1", "--runs", str(max(20, count // 10))]).stdout)["throughput_per_s"]
+    again = json.loads(run([gpux, "bench", "resnet:1", "--no-tune", "--runs", str(max(20, count // 10))]).stdout)["throughput_per_s"]
     load = json.loads(run([gpux, "run", "resnet:1", WORK / "picture0.jpg"]).stdout)["timing_ms"]["load"] / 1e3
     bare, ours = (bare + again) / 2, count / (time_all - load)
     return row(f"{count} pictures of 640 × 480 through `run --batch` with ResNet-50, beside the bare model", f"{ours:.1f}/s",

@@ -1,5 +1,6 @@
 use std::ops::ControlFlow;
 use std::path::PathBuf;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::fs;
@@ -84,8 +85,7 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
     if args.tune {
         tune(&args, &mut engine, context)?;
     }
-    let opened = Opened::open(&args.operand, &engine, purpose, context)?;
-    let pipeline = opened.subject.pipeline(context)?;
+    let (opened, pipeline) = open(&args.operand, (&engine, purpose), context)?;
     if let Some(file) = &args.batch {
         let size = args.batch_size.unwrap_or(1) as usize;
         return match pipeline {
@@ -97,6 +97,25 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
         Some(pipeline) => run_steps(&args, opened, pipeline, context),
         None => run_tensors(&args, opened, context),
     }
+}
+
+/// Loads the model, and gets the steps of its GPUXfile ready beside it.
+fn open(
+    operand: &str,
+    engine: (&EngineArgs, Purpose),
+    context: &Context,
+) -> Result<(Opened, Option<Pipeline>), Failure> {
+    let subject = Subject::open(operand, context)?;
+    let steps = subject.steps(context)?;
+    thread::scope(|scope| {
+        let ready = steps.map(|steps| scope.spawn(move || steps.ready()));
+        let opened = Opened::load(subject, operand, engine, context)?;
+        let pipeline = ready.map(|ready| match ready.join() {
+            Ok(pipeline) => pipeline,
+            Err(panic) => std::panic::resume_unwind(panic),
+        });
+        Ok((opened, pipeline.transpose()?))
+    })
 }
 
 fn with(pipeline: Pipeline, raw: bool) -> Predictor {

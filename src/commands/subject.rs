@@ -40,6 +40,22 @@ enum Origin {
     Files(Box<Plan>),
 }
 
+/// Is what the steps of a GPUXfile are made from; getting them ready needs nothing more of the subject.
+#[derive(Debug)]
+pub struct Steps {
+    gpuxfile: Gpuxfile,
+    signature: Signature,
+    files: SideFiles,
+}
+
+impl Steps {
+    /// Gets the steps ready, which takes a while where a tokenizer is large.
+    pub fn ready(self) -> Result<Pipeline, Failure> {
+        Pipeline::new(&self.gpuxfile, &self.signature, &self.files)
+            .or_fail(|| "cannot get the steps of the GPUXfile ready".to_owned())
+    }
+}
+
 /// Is what `inspect` tells of a layer.
 #[derive(Debug)]
 pub struct LayerFacts {
@@ -105,19 +121,25 @@ impl Subject {
     ///
     /// Errors: steps that do not fit the model, side files that are missing or not what they should be.
     pub fn pipeline(&self, context: &Context) -> Result<Option<Pipeline>, Failure> {
-        let what = || "cannot get the steps of the GPUXfile ready".to_owned();
-        let Some(gpuxfile) = &self.gpuxfile else {
+        self.steps(context)?.map(Steps::ready).transpose()
+    }
+
+    /// Reads what the steps of the GPUXfile need; `None` where it has none.
+    pub fn steps(&self, context: &Context) -> Result<Option<Steps>, Failure> {
+        let has_steps = |file: &&Gpuxfile| !file.preprocessing.is_empty() || !file.postprocessing.is_empty();
+        let Some(gpuxfile) = self.gpuxfile.as_ref().filter(has_steps) else {
             return Ok(None);
         };
-        if gpuxfile.preprocessing.is_empty() && gpuxfile.postprocessing.is_empty() {
-            return Ok(None);
-        }
         let mut files = SideFiles::new();
         for path in Pipeline::files(gpuxfile) {
             let bytes = self.read(&path, context)?;
             files.insert(path, bytes);
         }
-        Pipeline::new(gpuxfile, &self.signature, &files).map(Some).or_fail(what)
+        Ok(Some(Steps {
+            gpuxfile: gpuxfile.clone(),
+            signature: self.signature.clone(),
+            files,
+        }))
     }
 
     /// Names the files of the artifact.

@@ -1,7 +1,7 @@
 # Everything a change must pass, and everything that is made rather than written.
 
 .NOTPARALLEL:
-.PHONY: help ci format clippy test test-deps first-command soak bench bench-pipelines gpu-test gpu-bench cpu-bench capability-table check-targets deny fixtures requirements
+.PHONY: help ci format clippy test test-deps first-command soak bench bench-pipelines gpu-test gpu-bench cpu-bench capability-table check-targets deny fixtures requirements provider-lock
 
 VENV := target/test-venv
 PYTHON := $(VENV)/bin/python
@@ -84,3 +84,6 @@ requirements: ## Pins the Python packages again, with the digests of all their f
 	done
 	uv pip compile --quiet --no-deps --generate-hashes --no-header --no-annotate \
 		tests/weights.in --output-file tests/weights.txt
+
+provider-lock: ## The wheels that packs are made of, with their digests, as pip's index has them
+	python3 scripts/provider-lock.py

@@ -54,6 +54,7 @@ const OWNERS: &[(&str, &[&str])] = &[
 const UNSAFE: &[&str] = &[
     "env.rs",
     "fs/map.rs",
+    "provider/hardware/foreign.rs",
     "runtime/embedded/lasting.rs",
     "runtime/limits/allocator.rs",
     "runtime/limits/raw.rs",

@@ -16,10 +16,14 @@ pub struct LoadPlan {
     pub ep_name: String,
     /// The pack, as NAME-VERSION; the folder, for libraries outside of packs.
     pub pack: String,
+    /// The version of ONNX Runtime, as far as its pack or its file's name tells.
+    pub version: String,
     /// What made the place worth a look.
     pub origin: Origin,
     /// What is loaded before ONNX Runtime, in this order.
     pub dependencies: Vec<PathBuf>,
+    /// What is not to be found, and is missed only by models that need it.
+    pub missing: Vec<String>,
     /// ONNX Runtime itself: one a process.
     pub core: PathBuf,
     /// The library that is registered with ONNX Runtime, where the provider is a plugin.

@@ -82,6 +82,12 @@ impl Platform {
     }
 }
 
+impl Default for Platform {
+    fn default() -> Self {
+        Platform::current()
+    }
+}
+
 impl fmt::Display for Platform {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let os = match self.os {

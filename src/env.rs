@@ -27,6 +27,27 @@ pub struct Env {
     pub executable_dir: Option<PathBuf>,
     /// What concerns registries.
     pub registry: RegistryEnv,
+    /// What concerns providers and their packs.
+    pub provider: ProviderEnv,
+}
+
+/// Is what the environment says about providers, their packs and their libraries.
+#[derive(Clone, Debug, Default)]
+pub struct ProviderEnv {
+    /// `GPUX_PACKS`: where packs are, as the start of their references.
+    pub packs: Option<String>,
+    /// `GPUX_PROVISION`: whether a missing pack is installed without a question, or not even spoken of.
+    pub provision: Option<String>,
+    /// `GPUX_PROBE_TIMEOUT`: how long a provider may take when it is tried.
+    pub probe_timeout: Option<String>,
+    /// `CUDA_HOME`, else `CUDA_PATH`.
+    pub cuda_home: Option<PathBuf>,
+    /// `ROCM_PATH`.
+    pub rocm_path: Option<PathBuf>,
+    /// `LD_LIBRARY_PATH`; on Windows `PATH`.
+    pub library_path: Vec<PathBuf>,
+    /// `PATH`.
+    pub search_path: Vec<PathBuf>,
 }
 
 /// Is what the environment says about registries and the way to them.
@@ -79,6 +100,7 @@ impl Env {
                 .ok()
                 .and_then(|path| path.parent().map(PathBuf::from)),
             registry: registry(),
+            provider: provider(),
         }
     }
 }
@@ -108,6 +130,23 @@ fn set(name: &str) -> Option<OsString> {
 
 fn text(names: &[&str]) -> Option<String> {
     names.iter().find_map(|name| set(name)?.into_string().ok())
+}
+
+fn provider() -> ProviderEnv {
+    let folders = |name: &str| {
+        set(name)
+            .map(|value| std::env::split_paths(&value).collect())
+            .unwrap_or_default()
+    };
+    ProviderEnv {
+        packs: text(&["GPUX_PACKS"]),
+        provision: text(&["GPUX_PROVISION"]),
+        probe_timeout: text(&["GPUX_PROBE_TIMEOUT"]),
+        cuda_home: set("CUDA_HOME").or_else(|| set("CUDA_PATH")).map(PathBuf::from),
+        rocm_path: set("ROCM_PATH").map(PathBuf::from),
+        library_path: folders(if cfg!(windows) { "PATH" } else { "LD_LIBRARY_PATH" }),
+        search_path: folders("PATH"),
+    }
 }
 
 fn registry() -> RegistryEnv {

@@ -641,3 +641,106 @@ fn the_store_writes_what_its_schema_says_and_reads_the_example() {
         assert!(!schema.is_valid(&value), "the schema accepts {pointer} = {wrong}");
     }
 }
+
+#[test]
+fn the_example_of_a_pack_is_true_and_every_pack_that_gpux_makes_keeps_the_schema() {
+    use gpux::provider::{CATALOGUE, LOCK, LibraryFile, Pack, Record};
+    let schema: Value = serde_json::from_str(include_str!("../registry-spec/provider-pack.schema.json")).unwrap();
+    let schema = jsonschema::draft202012::new(&schema).unwrap();
+    let mut examples = 0;
+    for (info, text) in blocks(include_str!("../registry-spec/provider-pack.md")) {
+        match info.as_str() {
+            "json" => {
+                let pack = Pack::parse(text.as_bytes(), "pack.json".as_ref()).unwrap();
+                assert!(schema.is_valid(&serde_json::from_str(&text).unwrap()), "{text}");
+                assert!(pack.core().is_some());
+                examples += 1;
+            }
+            "json verdict" => {
+                let record: Record = serde_json::from_str(&text).unwrap();
+                assert_eq!(
+                    serde_json::to_value(record).unwrap(),
+                    serde_json::from_str::<Value>(&text).unwrap()
+                );
+                examples += 1;
+            }
+            other => panic!("a block of `{other}`"),
+        }
+    }
+    assert_eq!(examples, 3);
+    for row in CATALOGUE {
+        for wheel in LOCK.wheels(row.name) {
+            let platform = wheel.platform;
+            let load = |name: &str| name.trim_end_matches('*').to_owned();
+            let own = row
+                .provisions
+                .iter()
+                .flat_map(|it| it.loads)
+                .filter(|it| it.pack.is_none());
+            let mut names: Vec<String> = own.filter_map(|it| it.name(platform)).map(load).collect();
+            names.extend(
+                row.provisions
+                    .iter()
+                    .filter_map(|it| it.library)
+                    .map(|stem| platform.library(stem)),
+            );
+            names.extend([platform.library("onnxruntime"), platform.library("other")]);
+            names.sort();
+            names.dedup();
+            let files = names.into_iter().map(|path| LibraryFile {
+                path,
+                digest: gpux::oci::Digest::of(b""),
+                size_bytes: 0,
+            });
+            let pack = row
+                .pack(platform, wheel.version.parse().unwrap(), files.collect())
+                .unwrap();
+            let document: Value = serde_json::from_slice(&pack.to_bytes()).unwrap();
+            let errors: Vec<String> = schema.iter_errors(&document).map(|error| error.to_string()).collect();
+            assert!(errors.is_empty(), "{} for {platform}: {errors:?}", row.name);
+        }
+    }
+}
+
+#[test]
+fn the_schema_of_packs_and_the_parser_refuse_the_same() {
+    use gpux::provider::Pack;
+    let schema: Value = serde_json::from_str(include_str!("../registry-spec/provider-pack.schema.json")).unwrap();
+    let schema = jsonschema::draft202012::new(&schema).unwrap();
+    let text = blocks(include_str!("../registry-spec/provider-pack.md")).remove(0).1;
+    for (from, to) in [
+        ("\"format\": 1", "\"format\": 2"),
+        (
+            "\"name\": \"cuda\",\n  \"version\"",
+            "\"name\": \"CUDA\",\n  \"version\"",
+        ),
+        (
+            "\"version\": \"1.31.1\",\n  \"platform\"",
+            "\"version\": \"v1\",\n  \"platform\"",
+        ),
+        ("linux-x86_64", "linux-riscv64"),
+        ("\"role\": \"core\"", "\"role\": \"heart\""),
+        (
+            "{\"path\": \"libonnxruntime.so.1.31.1\"",
+            "{\"path\": \"../libonnxruntime.so.1.31.1\"",
+        ),
+        (
+            "{\"path\": \"libonnxruntime.so.1.31.1\"",
+            "{\"path\": \"/libonnxruntime.so.1.31.1\"",
+        ),
+        ("\"size_bytes\": 29421832", "\"size_bytes\": -1"),
+        ("sha256:2c26", "md5:2c26"),
+        ("\"name\": \"cpu\"", "\"name\": \"gpu\""),
+    ] {
+        let text = text.replacen(from, to, 1);
+        assert!(text.contains(to), "{from} is not in the example");
+        assert!(
+            Pack::parse(text.as_bytes(), "pack.json".as_ref()).is_err(),
+            "the parser accepts {to}"
+        );
+        assert!(
+            !schema.is_valid(&serde_json::from_str(&text).unwrap()),
+            "the schema accepts {to}"
+        );
+    }
+}

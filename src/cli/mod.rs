@@ -7,8 +7,7 @@ use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    Code, Context, Failure, bench, build, completion, images, init, inspect, load, login, logout, prune, pull, push,
-    rm, run, save, store, tag, tags, test, trial, tune, unpack,
+    Code, Context, Failure, bench, build, completion, doctor, images, init, inspect, load, login, logout, machine, probe, provider, prune, pull, push, rm, run, save, store, tag, tags, test, trial, tune, unpack,
 };
 use crate::env::Env;
 use crate::term::{Term, Voice};
@@ -67,7 +66,13 @@ enum Verb {
     Login(login::Args),
     Logout(logout::Args),
     Store(store::Args),
+    Provider(provider::Args),
+    Doctor(doctor::Args),
     Completion(completion::Args),
+    #[command(name = probe::VERB, hide = true)]
+    TryProvider(probe::Args),
+    #[command(hide = true)]
+    AskDriver(machine::AskArgs),
 }
 
 /// Parses the command line, runs the verb and gives the exit status.
@@ -115,6 +120,10 @@ fn dispatch(verb: Verb, context: &Context) -> Result<(), Failure> {
         Verb::Login(args) => login::run(args, context),
         Verb::Logout(args) => logout::run(args, context),
         Verb::Store(args) => store::run(args, context),
+        Verb::Provider(args) => provider::run(args, context),
+        Verb::Doctor(args) => doctor::run(args, context),
+        Verb::TryProvider(args) => probe::answer(&args, context),
+        Verb::AskDriver(args) => machine::answer(args, context),
         Verb::Completion(args) => completion::run(args, Cli::command(), context),
     }
 }

@@ -10,7 +10,7 @@ use crate::runtime::{
 use crate::tensor::Signature;
 
 use super::subject::Subject;
-use super::{Context, Failure, OrFail, limit, offers, tuned};
+use super::{Context, Failure, OrFail, first_run, limit, machine, offers, tuned};
 
 /// Says how a model is run; shared by the verbs that run one.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -142,6 +142,9 @@ impl Opened {
             (None, Some(names @ [_, ..])) => listed(names)?,
             (None, _) => ProviderOrder::Auto,
         };
+        if order == ProviderOrder::Auto {
+            first_run::prepare(context)?;
+        }
         let threads = args
             .threads
             .map(u64::from)

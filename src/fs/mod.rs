@@ -256,6 +256,14 @@ pub fn free_bytes(path: &Path) -> Result<Option<u64>, Error> {
     call("examine", path, || Ok(None))
 }
 
+/// Gives a file a second name, or copies it where the file system has no second names or the two are on different ones.
+pub fn link_or_copy(from: &Path, to: &Path) -> Result<(), Error> {
+    match call("link", to, || std::fs::hard_link(from, to)) {
+        Ok(()) => Ok(()),
+        Err(_) => copy(from, to),
+    }
+}
+
 /// Copies a file's content to another file, which is made where it is missing.
 pub fn copy(from: &Path, to: &Path) -> Result<(), Error> {
     call("copy to", to, || std::fs::copy(from, to).map(|_| ()))

@@ -56,18 +56,21 @@ pub fn assess(kind: ProviderKind, evidence: &Evidence<'_>) -> Assessment {
     if kind == ProviderKind::Embedded {
         return of(State::Usable, "part of gpux".to_owned(), None);
     }
-    let what = match suits(kind, evidence.hardware) {
+    // What happened weighs more than what should.
+    let suited = suits(kind, evidence.hardware);
+    if let Some(record) = evidence.record {
+        let on = suited.unwrap_or_else(|_| "this machine".to_owned());
+        return match &record.outcome {
+            Outcome::Proven { .. } => of(State::Usable, format!("ran a model on {on}"), None),
+            Outcome::Refused { reason } => of(State::Refused, reason.clone(), Some("gpux doctor --again".to_owned())),
+        };
+    }
+    let what = match suited {
         Ok(what) => what,
         Err(why) => return of(State::Impossible, why, None),
     };
     let row = super::row_for(kind, evidence.hardware.platform, evidence.hardware);
     let install = row.map(|row| format!("gpux provider install {}", command_name(kind, row.name)));
-    if let Some(record) = evidence.record {
-        return match &record.outcome {
-            Outcome::Proven { .. } => of(State::Usable, format!("ran a model on {what}"), None),
-            Outcome::Refused { reason } => of(State::Refused, reason.clone(), Some("gpux doctor --again".to_owned())),
-        };
-    }
     if !evidence.found.plans.is_empty() {
         return of(State::Untried, format!("for {what}"), Some("gpux doctor".to_owned()));
     }

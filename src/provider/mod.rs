@@ -11,8 +11,10 @@
 
 mod assess;
 mod catalogue;
+pub mod child;
 mod find;
 mod hardware;
+pub mod install;
 mod kind;
 mod libraries;
 mod load;
@@ -23,7 +25,7 @@ mod verdict;
 
 pub use assess::{Assessment, Evidence, State, assess, counted, suits};
 pub use catalogue::{CATALOGUE, Incomplete, Load, Provision, Row, row, row_for};
-pub use find::{Found, Installed, Looked, Refusal, Sources, installed};
+pub use find::{Found, Installed, Looked, Refusal, Sources, cores_in, installed};
 pub use hardware::{Asked, Gpu, Hardware, Library, Npu, Processor, Vendor, VulkanDevice, ask};
 pub use kind::{ProviderKind, UnknownProvider};
 pub use libraries::{Surroundings, find_library, library_folders};

@@ -11,6 +11,7 @@ mod error;
 mod library;
 mod limits;
 pub mod ort;
+pub mod probe;
 mod processor;
 mod select;
 pub mod tune;

@@ -3,6 +3,7 @@
 #
 #   target/test-venv     Python packages at the versions and digests of tests/requirements.txt and tests/weights.txt
 #   target/test-models   all-MiniLM-L6-v2 and ResNet-50, made by the recipes in bench/models
+#   target/test-wheels   three wheels that packs are made of, and uv, at the digests of tests/packs.txt
 #   target/conformance   the cases of tests/conformance, by the script there
 #   docker-registry, skopeo, nginx, openssl   Debian's, where apt and root are there
 set -euo pipefail
@@ -96,6 +97,24 @@ if ! is_made "$cases" "$stamp"; then
     rm -rf "$cases"
     "$venv/bin/python" tests/conformance/make_node_data.py "$cases"
     echo "$stamp" >"$cases/stamp"
+fi
+
+wheels=target/test-wheels
+stamp=$(cat tests/packs.txt | stamp)
+if ! is_made "$wheels" "$stamp"; then
+    echo "test-deps: bringing $wheels"
+    rm -rf "$wheels"
+    # What gpux asks for: these files, for this platform, whichever Python runs pip.
+    platforms=()
+    for tag in manylinux_2_28_x86_64 manylinux_2_27_x86_64 manylinux2014_x86_64; do
+        platforms+=(--platform "$tag")
+    done
+    "$venv/bin/python" -m pip download --quiet --disable-pip-version-check --require-hashes --no-deps \
+        --only-binary=:all: --python-version 3.12 --implementation cp --abi cp312 --abi abi3 --abi none \
+        "${platforms[@]}" --dest "$wheels" --requirement tests/packs.txt
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-index --find-links "$wheels" \
+        --no-deps --target "$wheels/uv" uv
+    echo "$stamp" >"$wheels/stamp"
 fi
 
 missing=()

@@ -3,6 +3,8 @@ use std::error::Error;
 use crate::bundle;
 use crate::fs;
 use crate::oci;
+use crate::provider::PackError;
+use crate::provider::install::InstallError;
 use crate::registry;
 use crate::runtime;
 use crate::store;
@@ -50,6 +52,9 @@ fn advise_one(error: &(dyn Error + 'static)) -> Advice {
     }
     if let Some(error) = error.downcast_ref::<registry::Error>() {
         return of_registry(error);
+    }
+    if let Some(error) = error.downcast_ref::<InstallError>() {
+        return of_install(error);
     }
     if let Some(error) = error.downcast_ref::<store::Error>() {
         return of_store(error);
@@ -111,14 +116,35 @@ fn of_runtime(error: &runtime::Error) -> Advice {
         runtime::Error::NoProvider(refusals) if refusals.lack_onnx_runtime() => (
             None,
             &[
-                "install ONNX Runtime with `pip install onnxruntime` in an active environment, or name its library in \
-               ORT_DYLIB_PATH",
+                "`gpux provider install cpu` brings ONNX Runtime; `pip install onnxruntime` in an active environment, or its \
+               library in ORT_DYLIB_PATH, will do as well",
+                "`gpux doctor` tells what this machine can use and lacks",
             ],
         ),
         runtime::Error::Requirement { .. } => (
             Some(Code::Requirement),
             &["`gpux run -v` without --require tells why each provider does not run the model"],
         ),
+        _ => NONE,
+    }
+}
+
+fn of_install(error: &InstallError) -> Advice {
+    match error {
+        // These print as their source does, and are not links of the chain of their own.
+        InstallError::File(error) | InstallError::Pack(PackError::File(error)) => of_file(error),
+        InstallError::Store(error) => of_store(error),
+        InstallError::Oci(error) => of_reference(error),
+        InstallError::NotInstalled(_) => (
+            Some(Code::NotFound),
+            &["`gpux provider list` has those that are installed"],
+        ),
+        InstallError::Busy { .. } => (None, &["wait for the other command, or end it"]),
+        InstallError::NoVersion { .. } => (
+            None,
+            &["name the library with its version, as `libonnxruntime.so.1.31.1` is"],
+        ),
+        InstallError::UnknownWheel { .. } => (None, &["`gpux provider list --all` has the packs that there are"]),
         _ => NONE,
     }
 }

@@ -34,6 +34,14 @@ pub fn look() -> Hardware {
     Hardware::detect(Path::new("/"), Platform::current())
 }
 
+/// Looks for no more than what decides which libraries suit: the version of NVIDIA's driver.
+pub fn look_at_driver() -> Hardware {
+    Hardware {
+        nvidia_driver: provider::nvidia_driver(Path::new("/")),
+        ..Hardware::default()
+    }
+}
+
 /// Looks at the hardware, and asks the libraries of drivers, each in a child process of its own.
 pub fn ask(context: &Context) -> Hardware {
     let mut hardware = look();
@@ -107,7 +115,7 @@ pub fn sources(context: &Context, hardware: &Hardware) -> Sources {
         executable: context.env.executable_dir.clone(),
         python,
         system: LibrarySources::system_folders(),
-        libraries: provider::library_folders(&surroundings, Platform::current()),
+        surroundings,
         nvidia_driver: hardware.nvidia_driver.clone(),
     }
 }

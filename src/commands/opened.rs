@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 use crate::gpuxfile;
 use crate::predict::Model;
 use crate::runtime::{
-    self, Call, Cancel, Configuration, LibrarySources, Limits, Phase, ProviderKind, ProviderOrder, Refused,
-    Requirement, Selection, Session, SessionOptions, Settings, Source, Value, Watchdog, select,
+    self, Call, Cancel, Configuration, Limits, Phase, ProviderKind, ProviderOrder, Refused, Requirement, Selection,
+    Session, SessionOptions, Settings, Source, Value, Watchdog, select,
 };
 use crate::tensor::Signature;
 
@@ -167,6 +167,11 @@ impl Opened {
             None if order == ProviderOrder::Auto => tuned::find(&subject, args, context)?,
             None => None,
         };
+        let mut offers = offers::offers(context);
+        // What tuning chose has run, and a trial of tuning is in a process of its own.
+        if tuned.is_none() {
+            offers::prove(&mut offers, &order, args.require, context);
+        }
         let selection = Selection {
             order,
             require: args.require,
@@ -178,9 +183,9 @@ impl Opened {
                 ..SessionOptions::default()
             },
             tuned,
-            offers: offers::offers(context),
+            offers,
             provider_options: wishes.map(provider_options).transpose()?.unwrap_or_default(),
-            libraries: libraries(context),
+            libraries: machine::sources(context, &machine::look_at_driver()),
         };
         let source = Source {
             files: &subject.files,
@@ -256,18 +261,6 @@ impl Model for Opened {
         let answer = self.session.run(call);
         self.watchdog.enter(Phase::Idle);
         answer
-    }
-}
-
-/// Says where ONNX Runtime may lie.
-pub fn libraries(context: &Context) -> LibrarySources {
-    let absolute = |path: &std::path::PathBuf| context.env.current_dir.join(path);
-    LibrarySources {
-        explicit: context.env.ort_dylib_path.as_ref().map(absolute),
-        packs: context.env.home.as_ref().map(|home| absolute(home).join("providers")),
-        executable: context.env.executable_dir.clone(),
-        python: context.env.python_environments.iter().map(absolute).collect(),
-        system: LibrarySources::system_folders(),
     }
 }
 

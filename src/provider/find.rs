@@ -1,12 +1,13 @@
+use std::cell::OnceCell;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::catalogue::{core_version, is_older};
-use super::libraries::find_library;
+use super::libraries::{Surroundings, find_library, library_folders};
 use super::pack::{LibraryFile, OnnxRuntime, PACK_FILE, Pack, PackError, PackVersion, Provided, Role};
-use super::{CATALOGUE, LoadPlan, Origin, Platform, ProviderKind};
+use super::{CATALOGUE, LoadPlan, Origin, Platform, ProviderKind, Row};
 use crate::fs;
 use crate::oci::{Algorithm, Digest, Hasher};
 
@@ -25,8 +26,8 @@ pub struct Sources {
     pub python: Vec<PathBuf>,
     /// The system's folders of libraries.
     pub system: Vec<PathBuf>,
-    /// The folders in which the libraries that providers need are looked for, after packs.
-    pub libraries: Vec<PathBuf>,
+    /// Where the libraries that providers need are looked for, after packs.
+    pub surroundings: Surroundings,
     /// The version of the NVIDIA driver; packs that need a newer one are passed over.
     pub nvidia_driver: Option<String>,
 }
@@ -135,35 +136,24 @@ impl Sources {
 
     /// Finds what may be loaded to have a provider, without loading anything.
     pub fn find(&self, kind: ProviderKind) -> Found {
-        let mut found = Found::default();
-        let Some(ep_name) = kind.ep_name() else { return found };
-        let places = self.places(&mut found.looked);
-        let cores: Vec<&Installed> = places.iter().filter(|place| place.pack.core().is_some()).collect();
-        let mut candidates: Vec<&Installed> = places.iter().filter(|it| it.pack.onnxruntime.is_some()).collect();
-        // Within packs, those made for the provider come before those that have it as well. The sort keeps the order.
-        candidates.sort_by_key(|it| {
-            (
-                rank(it.origin),
-                it.pack.providers.first().map(|it| it.name) != Some(kind),
-            )
-        });
-        for place in candidates {
-            let Some(provided) = place.pack.provided(kind) else {
-                // A plugin is for its own provider, and says nothing about another.
-                if place.pack.core().is_some() {
-                    found.look(place, Refusal::Lacks(kind));
-                }
-                continue;
-            };
-            match self.plan(place, provided, &cores, &places) {
-                Ok(mut plan) => {
-                    ep_name.clone_into(&mut plan.ep_name);
-                    found.plans.push(plan);
-                }
-                Err(refusal) => found.look(place, refusal),
-            }
+        let mut survey = self.survey();
+        let mut found = survey.find(kind);
+        if kind.ep_name().is_some() {
+            found.looked.splice(0..0, std::mem::take(&mut survey.looked));
         }
         found
+    }
+
+    /// Looks at every place once, for questions about several providers.
+    pub fn survey(&self) -> Survey<'_> {
+        let mut looked = Vec::new();
+        let places = self.places(&mut looked);
+        Survey {
+            sources: self,
+            places,
+            looked,
+            libraries: OnceCell::new(),
+        }
     }
 
     /// Lists every place with libraries in the order of the search; what gives nothing goes to `looked`.
@@ -207,21 +197,66 @@ impl Sources {
         }
         places
     }
+}
+
+/// Is every place with libraries, as they were when it was made.
+#[derive(Debug)]
+pub struct Survey<'a> {
+    sources: &'a Sources,
+    places: Vec<Installed>,
+    /// The places that give nothing to anybody.
+    looked: Vec<Looked>,
+    /// The folders of the system's libraries, listed when the first is wanted.
+    libraries: OnceCell<Vec<PathBuf>>,
+}
+
+impl Survey<'_> {
+    /// Finds what may be loaded to have a provider; tells of the places that might have it and have not.
+    pub fn find(&self, kind: ProviderKind) -> Found {
+        let mut found = Found::default();
+        let Some(ep_name) = kind.ep_name() else { return found };
+        let cores: Vec<&Installed> = self.places.iter().filter(|place| place.pack.core().is_some()).collect();
+        let mut candidates: Vec<&Installed> = self.places.iter().filter(|it| it.pack.onnxruntime.is_some()).collect();
+        // Within packs, those made for the provider come before those that have it as well. The sort keeps the order.
+        candidates.sort_by_key(|it| {
+            (
+                rank(it.origin),
+                it.pack.providers.first().map(|it| it.name) != Some(kind),
+            )
+        });
+        for place in candidates {
+            let Some(provided) = place.pack.provided(kind) else {
+                // A plugin is for its own provider, and says nothing about another.
+                if place.pack.core().is_some() {
+                    found.look(place, Refusal::Lacks(kind));
+                }
+                continue;
+            };
+            match self.plan(place, provided, &cores) {
+                Ok(mut plan) => {
+                    ep_name.clone_into(&mut plan.ep_name);
+                    found.plans.push(plan);
+                }
+                Err(refusal) => found.look(place, refusal),
+            }
+        }
+        found
+    }
+
+    /// Lists the folders in which the system has libraries.
+    pub fn libraries(&self) -> &[PathBuf] {
+        self.libraries
+            .get_or_init(|| library_folders(&self.sources.surroundings, Platform::current()))
+    }
 
     /// Says what is loaded for a provider out of one place.
-    fn plan(
-        &self,
-        place: &Installed,
-        provided: &Provided,
-        cores: &[&Installed],
-        places: &[Installed],
-    ) -> Result<LoadPlan, Refusal> {
+    fn plan(&self, place: &Installed, provided: &Provided, cores: &[&Installed]) -> Result<LoadPlan, Refusal> {
         if place.pack.platform != Platform::current() {
             return Err(Refusal::OtherPlatform {
                 found: place.pack.platform,
             });
         }
-        if let (Some(needed), Some(found)) = (&place.pack.needs.nvidia_driver, &self.nvidia_driver)
+        if let (Some(needed), Some(found)) = (&place.pack.needs.nvidia_driver, &self.sources.nvidia_driver)
             && is_older(found, needed.as_str())
         {
             return Err(Refusal::OldDriver {
@@ -252,7 +287,7 @@ impl Sources {
         let mut missing = Vec::new();
         let mut dependencies = Vec::new();
         for needed in &provided.loads {
-            let folders = self.folders_for(place, needed.pack.as_ref().map(|it| it.as_str()), places);
+            let folders = self.folders_for(place, needed.pack.as_ref().map(|it| it.as_str()));
             match find_library(&needed.library, &folders) {
                 Some(path) => dependencies.push(path),
                 None if needed.lazy => missing.push(needed.library.clone()),
@@ -283,13 +318,14 @@ impl Sources {
     }
 
     /// Lists where a needed library is looked for: in the pack itself, in the pack that brings it, on the system.
-    fn folders_for(&self, place: &Installed, pack: Option<&str>, places: &[Installed]) -> Vec<PathBuf> {
+    fn folders_for(&self, place: &Installed, pack: Option<&str>) -> Vec<PathBuf> {
         let mut folders = vec![place.folder.clone()];
-        let brought = places
+        let brought = self
+            .places
             .iter()
             .filter(|it| Some(it.pack.name.as_str()) == pack && it.digest.is_some());
         folders.extend(brought.map(|it| it.folder.clone()));
-        folders.extend(self.libraries.iter().cloned());
+        folders.extend(self.libraries().iter().cloned());
         folders
     }
 }
@@ -403,8 +439,23 @@ fn read(folder: &Path, name: &str) -> Result<Installed, PackError> {
 /// What stands for a version that is not told by the name of the file.
 pub const UNKNOWN_VERSION: &str = "0";
 
-/// Reads a core library and what lies beside it as if it were a pack.
-pub fn implied(origin: Origin, core: &Path) -> Option<Installed> {
+/// Reads a core library and what lies beside it as if it were a pack, and the plugins there as packs of their own.
+fn implied(origin: Origin, core: &Path) -> Vec<Installed> {
+    let Some(place) = implied_core(origin, core) else {
+        return Vec::new();
+    };
+    let oldest = |row: &Row| row.oldest_core.unwrap_or(UNKNOWN_VERSION).parse().ok();
+    let rows = CATALOGUE.iter().filter(|row| row.role == Some(Role::Plugin));
+    let plugins = rows.filter_map(|row| {
+        let files = place.pack.libraries.clone();
+        let pack = row.pack(Platform::current(), oldest(row)?, files).ok()?;
+        Some(Installed { pack, ..place.clone() })
+    });
+    let plugins: Vec<Installed> = plugins.collect();
+    std::iter::once(place).chain(plugins).collect()
+}
+
+fn implied_core(origin: Origin, core: &Path) -> Option<Installed> {
     let platform = Platform::current();
     let folder = core.parent()?;
     let file_name = core.file_name()?.to_str()?;
@@ -460,7 +511,7 @@ pub fn implied(origin: Origin, core: &Path) -> Option<Installed> {
 fn beside_cores(origin: Origin, path: &Path, cores: Vec<PathBuf>, looked: &mut Vec<Looked>) -> Vec<Installed> {
     let found: Vec<Installed> = newest_first(cores)
         .iter()
-        .filter_map(|core| implied(origin, core))
+        .flat_map(|core| implied(origin, core))
         .collect();
     if found.is_empty() {
         looked.push(Looked {
@@ -637,6 +688,15 @@ mod tests {
             "libcurand.so.10",
         ];
 
+        /// Surroundings in which the user names a folder of libraries.
+        fn given(folder: &Path) -> Surroundings {
+            Surroundings {
+                root: folder.join("root"),
+                library_path: vec![folder.to_owned()],
+                ..Surroundings::default()
+            }
+        }
+
         #[test]
         fn dependencies_are_found_in_packs_before_the_system_and_in_the_order_of_the_pack() {
             let root = tempfile::tempdir().unwrap();
@@ -650,7 +710,7 @@ mod tests {
             let cudnn = file(&system, "libcudnn.so.9");
             let sources = Sources {
                 packs: Some(packs),
-                libraries: vec![system.clone()],
+                surroundings: given(&system),
                 ..Sources::default()
             };
             let plan = sources.find(ProviderKind::Cuda).plans.remove(0);
@@ -680,7 +740,7 @@ mod tests {
             file(&system, CUDA[0]);
             let sources = Sources {
                 packs: Some(packs),
-                libraries: vec![system.clone()],
+                surroundings: given(&system),
                 ..Sources::default()
             };
             let found = sources.find(ProviderKind::Cuda);
@@ -769,7 +829,7 @@ mod tests {
             for (version, cudart) in [("1.31.1", "libcudart.so.13"), ("1.26.0", "libcudart.so.12")] {
                 let core = file(&capi, &format!("libonnxruntime.so.{version}"));
                 file(&capi, "libonnxruntime_providers_cuda.so");
-                let place = implied(Origin::Python, &core).unwrap();
+                let place = implied(Origin::Python, &core).remove(0);
                 let cuda = place.pack.provided(ProviderKind::Cuda).unwrap();
                 assert_eq!(cuda.loads[0].library, cudart);
                 assert!(place.pack.provided(ProviderKind::Cpu).is_some());

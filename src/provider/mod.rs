@@ -25,8 +25,8 @@ mod verdict;
 
 pub use assess::{Assessment, Evidence, State, assess, counted, suits};
 pub use catalogue::{CATALOGUE, Incomplete, Load, Provision, Row, row, row_for};
-pub use find::{Found, Installed, Looked, Refusal, Sources, cores_in, installed};
-pub use hardware::{Asked, Gpu, Hardware, Library, Npu, Processor, Vendor, VulkanDevice, ask};
+pub use find::{Found, Installed, Looked, Refusal, Sources, Survey, cores_in, installed};
+pub use hardware::{Asked, Gpu, Hardware, Library, Npu, Processor, Vendor, VulkanDevice, ask, nvidia_driver};
 pub use kind::{ProviderKind, UnknownProvider};
 pub use libraries::{Surroundings, find_library, library_folders};
 pub use load::{LoadPlan, Origin};

@@ -20,14 +20,14 @@ pub use assignment::{Assignment, Node, Partition, Share};
 pub use call::{Call, Cancel, Value};
 pub use engine::{ConvolutionSearch, Engine, ModelFiles, Session, SessionOptions, Settings, Source};
 pub use error::{Error, Foreign};
-pub use library::{Library, LibrarySources, Looked, NotFound, OLDEST_VERSION, Refusal};
+pub use library::{Library, Looked, NotFound, OLDEST_VERSION, Refusal};
 pub use limits::{Broken, EXIT_CODE, LimitedAllocator, Limits, MemoryUse, Phase, Watchdog};
 pub use ort::DeviceValue;
 pub use processor::{processor_name, usable_threads};
 pub use select::{Offer, ProviderOrder, Reason, Refusals, Refused, Requirement, Selected, Selection, Verdict, select};
 pub use tune::Configuration;
 
-pub use crate::provider::{Origin, ProviderKind, UnknownProvider};
+pub use crate::provider::{LoadPlan, Origin, ProviderKind, Sources as LibrarySources, UnknownProvider};
 
 /// The environment that engines need, set or removed (`None`) in main before any thread and any library.
 ///

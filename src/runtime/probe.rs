@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Call, Cancel, Engine, LibrarySources, ModelFiles, SessionOptions, Source, Value, ort};
+use super::{Call, Cancel, Engine, ModelFiles, ProviderKind, SessionOptions, Source, Value, ort};
 use crate::onnx;
 use crate::provider::LoadPlan;
 use crate::tensor::{Signature, Tensor, npy};
@@ -31,6 +31,9 @@ pub enum Error {
     /// It gave another answer than the right one.
     #[error("it gives wrong numbers: `{output}` has {found} where {expected} is right")]
     WrongNumber { output: String, found: f32, expected: f32 },
+    /// It loaded the model, and left every node to the processor.
+    #[error("it takes none of the model's nodes")]
+    NoNodes,
     /// It gave something else than the model's outputs.
     #[error("it gives `{output}` in another shape or type than the model has")]
     OtherForm { output: String },
@@ -41,6 +44,10 @@ pub enum Error {
 pub struct Report {
     /// The largest difference of an element from what is right.
     pub largest_error: f32,
+    /// Nodes of the model as the engine counts them.
+    pub nodes: usize,
+    /// Those of them that the provider took.
+    pub own_nodes: usize,
     /// How long loading libraries and model took. Units: milliseconds.
     pub load_ms: f64,
     /// How long the first run took. Units: milliseconds.
@@ -63,7 +70,17 @@ pub fn run(plan: &LoadPlan) -> Result<Report, Error> {
         signature: &signature,
     };
     let start = Instant::now();
-    let mut session = engine(plan)?.load(&source, &SessionOptions::default())?;
+    let options = SessionOptions {
+        explain: true,
+        ..SessionOptions::default()
+    };
+    let mut session = ort::Engine::of(plan)?.load(&source, &options)?;
+    let (nodes, own_nodes) = session.assignment().map_or((0, 0), |assignment| {
+        (assignment.nodes(), assignment.nodes_of(plan.kind))
+    });
+    if own_nodes == 0 && nodes > 0 && plan.kind != ProviderKind::Cpu {
+        return Err(Error::NoNodes);
+    }
     let load = start.elapsed();
     let inputs = [Value::from(array(INPUT))];
     let cancel = Cancel::default();
@@ -78,20 +95,11 @@ pub fn run(plan: &LoadPlan) -> Result<Report, Error> {
     let milliseconds = |time: Duration| (time.as_secs_f64() * 1e6).round() / 1e3;
     Ok(Report {
         largest_error: compare(&outputs, &signature)?,
+        nodes,
+        own_nodes,
         load_ms: milliseconds(load),
         run_ms: milliseconds(took),
     })
-}
-
-fn engine(plan: &LoadPlan) -> Result<ort::Engine, Error> {
-    let sources = LibrarySources {
-        explicit: Some(plan.core.clone()),
-        ..LibrarySources::default()
-    };
-    Ok(ort::Engine::open(&sources)?.with_provider(ort::Provider {
-        kind: plan.kind,
-        plugin: plan.plugin.clone(),
-    }))
 }
 
 /// Gives the largest difference of an element from the right one.

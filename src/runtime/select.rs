@@ -7,7 +7,7 @@ use super::embedded::Embedded;
 use super::error::Chain;
 use super::{
     Configuration, Engine, Error, LibrarySources, Looked, ProviderKind, Session, SessionOptions, Settings, Source,
-    UnknownProvider, ort,
+    UnknownProvider, library, ort,
 };
 use crate::provider::LoadPlan;
 
@@ -298,7 +298,7 @@ fn load(
     loaded.map_err(Reason::Failed)
 }
 
-/// Gives ONNX Runtime with the provider: as it is offered, else as it may lie with any ONNX Runtime that is found.
+/// Gives ONNX Runtime with the provider: as it is offered, else as it is found.
 fn engine(provider: ProviderKind, selection: &Selection) -> Result<Result<ort::Engine, Error>, Reason> {
     let mut offers = selection.offers.iter().filter(|offer| offer.plan.kind == provider);
     let offer = offers
@@ -312,10 +312,13 @@ fn engine(provider: ProviderKind, selection: &Selection) -> Result<Result<ort::E
     if let Some(Verdict::Refused(why)) = offers.next().map(|offer| &offer.verdict).filter(|_| !will_do) {
         return Err(Reason::Refused(why.clone()));
     }
-    Ok(ort::Engine::open(&selection.libraries).map(|engine| {
-        let plugin = engine.library().beside(provider);
-        engine.with_provider(ort::Provider { kind: provider, plugin })
-    }))
+    if provider == ProviderKind::Cpu {
+        return Ok(ort::Engine::open(&selection.libraries));
+    }
+    Ok(match library::find(provider, &selection.libraries) {
+        Ok(plan) => ort::Engine::of(&plan),
+        Err(not_found) => Err(not_found.into()),
+    })
 }
 
 #[cfg(test)]
@@ -360,7 +363,7 @@ mod tests {
     #[test]
     fn a_listed_provider_that_fails_is_an_error_and_never_a_fallback() {
         let refusals = refusals_of(ProviderKind::Cuda);
-        assert_eq!(refusals.to_string(), "cuda: no ONNX Runtime library was found");
+        assert_eq!(refusals.to_string(), "cuda: no ONNX Runtime with cuda was found");
     }
 
     #[test]

@@ -2,14 +2,16 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[cfg(unix)]
+#[cfg(unix)]
 mod archives;
 mod build;
 mod contracts;
-#[cfg(unix)]
 mod credentials;
 mod dependencies;
 mod distribution;
 mod docs;
+mod doctor;
 mod embedded;
 mod fixtures;
 mod foreign;
@@ -24,6 +26,7 @@ mod onnx;
 mod onnx_runtime;
 mod other_clients;
 mod pipelines;
+mod packs;
 mod plain_onnx;
 mod providers;
 mod proxies;
@@ -33,11 +36,11 @@ mod registry_verbs;
 mod run;
 mod store;
 mod support;
-#[cfg(unix)]
 mod terminal;
 mod threats;
 mod tls;
 mod transfer;
+mod trials;
 mod tune;
 mod uploads;
 mod variants;

@@ -7,6 +7,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::support::{Gpux, deps, graph};
+use crate::trials;
 
 const MLP: [&str; 4] = ["run", "fixtures/mlp", "--input", "x=[[1,2,3,4]]"];
 
@@ -98,7 +99,7 @@ fn a_provider_that_is_named_and_fails_is_an_error_and_never_another_one() {
     let gpux = Gpux::new();
     for (provider, reason) in [
         ("cpu", "no ONNX Runtime library was found"),
-        ("cuda", "no ONNX Runtime library was found"),
+        ("cuda", "no ONNX Runtime with cuda was found"),
     ] {
         let answer = gpux.run(MLP.iter().chain(&["--provider", provider]));
         assert_eq!((answer.code, answer.stdout.as_str()), (Some(1), ""), "{answer:?}");
@@ -127,10 +128,9 @@ fn an_older_onnx_runtime_is_refused_with_its_file_and_its_version() {
 fn a_library_that_is_too_old_or_not_onnx_runtime_makes_way_for_the_next() {
     let (old, other) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let gpux = Gpux::new();
-    let pack = gpux.home().join("providers/cpu-1.22.0");
-    std::fs::create_dir_all(&pack).unwrap();
-    let library = compile(old.path(), OLD);
-    std::fs::copy(&library, pack.join(library.file_name().unwrap())).unwrap();
+    compile(old.path(), OLD);
+    std::fs::remove_file(old.path().join("library.rs")).unwrap();
+    trials::install(&gpux, old.path(), "cpu", "1.22.0");
     let capi = other.path().join("lib/python3.11/site-packages/onnxruntime/capi");
     std::fs::create_dir_all(&capi).unwrap();
     compile(&capi, "pub fn nothing() {}");

@@ -203,10 +203,11 @@ fn hinted(failure: Failure) -> Failure {
 
 /// Lists what must come: a plugin without a core to load it brings one.
 fn items(wanted: &Wanted, sources: &Sources, installed: &[Installed]) -> Result<Vec<Item>, InstallError> {
-    let mut items = missing(wanted.row, &wanted.kinds, installed, &sources.libraries)?;
-    if wanted.row.role == Some(Role::Plugin) && sources.find(ProviderKind::Cpu).plans.is_empty() {
+    let survey = sources.survey();
+    let mut items = missing(wanted.row, &wanted.kinds, installed, survey.libraries())?;
+    if wanted.row.role == Some(Role::Plugin) && survey.find(ProviderKind::Cpu).plans.is_empty() {
         let cpu = row("cpu").expect("the catalogue has the processor's pack");
-        items.splice(0..0, missing(cpu, &[ProviderKind::Cpu], installed, &sources.libraries)?);
+        items.splice(0..0, missing(cpu, &[ProviderKind::Cpu], installed, survey.libraries())?);
     }
     Ok(items)
 }

@@ -4,6 +4,7 @@
 //! driver may crash in any of them, a child process asks, and gpux reads its answer.
 #![allow(unsafe_code)]
 
+use std::error::Error as _;
 use std::ffi::{c_char, c_int, c_uint, c_void};
 use std::fmt::Display;
 
@@ -40,7 +41,8 @@ impl Library {
             (Library::Nvidia, true) => &["nvcuda.dll"],
             (Library::LevelZero, false) => &["libze_loader.so.1"],
             (Library::LevelZero, true) => &["ze_loader.dll"],
-            (Library::Vulkan, false) => &["libvulkan.so.1", "libvulkan.1.dylib", "libMoltenVK.dylib"],
+            (Library::Vulkan, false) if cfg!(target_os = "macos") => &["libvulkan.1.dylib", "libMoltenVK.dylib"],
+            (Library::Vulkan, false) => &["libvulkan.so.1"],
             (Library::Vulkan, true) => &["vulkan-1.dll"],
         }
     }
@@ -82,7 +84,15 @@ fn open(files: &[&str]) -> Result<Loaded, String> {
         // SAFETY: loading runs the library's own start; this is a child process, which may end by it.
         match unsafe { Loaded::new(file) } {
             Ok(loaded) => return Ok(loaded),
-            Err(error) => failures.push(format!("{file}: {error}")),
+            Err(error) => {
+                // The loader's own words are in the source.
+                let why = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+                failures.push(if why.contains(file) {
+                    why
+                } else {
+                    format!("{file}: {why}")
+                });
+            }
         }
     }
     Err(failures.join("; "))

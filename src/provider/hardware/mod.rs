@@ -19,6 +19,7 @@ use super::{Os, Platform};
 use crate::oci::Digest;
 
 pub use foreign::{Asked, Library, ask};
+pub use nvidia::installed_driver as nvidia_driver;
 pub use processor::Processor;
 
 /// Is what a machine has that models may run on.

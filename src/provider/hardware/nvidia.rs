@@ -13,6 +13,16 @@ const LIBRARY_FOLDERS: [&str; 5] = [
     "usr/lib/wsl/lib",
 ];
 
+/// Finds the version of the driver: what the driver tells, else the name of its library.
+pub fn installed_driver(root: &Path) -> Option<String> {
+    let version = pci::text(&root.join("proc/driver/nvidia/version"));
+    let told = version.and_then(|text| driver_version(&text));
+    told.or_else(|| {
+        let mut folders = LIBRARY_FOLDERS.iter();
+        folders.find_map(|folder| version_of_library(&root.join(folder)))
+    })
+}
+
 /// Finds driver and cards in what the driver shows of itself, on the bus, and by the name of its library.
 pub(super) fn detect(root: &Path, devices: &[Device], hardware: &mut Hardware) {
     let version = pci::text(&root.join("proc/driver/nvidia/version"));

@@ -27,7 +27,9 @@ pub use cuda::Error as CudaError;
 pub use device::DeviceValue;
 pub use provider::Provider;
 
-use super::{Error, Foreign, Library, LibrarySources, ProviderKind, Session, SessionOptions, Source, usable_threads};
+use super::{
+    Error, Foreign, Library, LibrarySources, ProviderKind, Session, SessionOptions, Source, library, usable_threads,
+};
 use crate::provider::LoadPlan;
 use bound::Bound;
 use cuda::Stream;
@@ -70,7 +72,7 @@ impl Engine {
                 _ => Ok(Engine::on_cpu(Arc::clone(loaded))),
             };
         }
-        let (library, builder) = sources.load()?;
+        let (library, builder) = library::load(sources)?;
         let environment = builder
             .with_name("gpux")
             .with_telemetry(false)

@@ -62,6 +62,19 @@ pub fn onnxruntime_library() -> PathBuf {
     panic!("the test environment has no ONNX Runtime: run `make test-deps`")
 }
 
+/// The folder of wheels that packs are made of.
+pub fn wheels() -> PathBuf {
+    made("target/test-wheels/stamp").parent().unwrap().to_owned()
+}
+
+/// The wheel of a pack for this platform.
+pub fn wheel(pack: &str) -> PathBuf {
+    let locked = gpux::provider::LOCK
+        .wheel(pack, gpux::provider::Platform::current())
+        .unwrap();
+    wheels().join(&locked.file)
+}
+
 /// The model file of `minilm` or `resnet50`.
 pub fn real_model(name: &str) -> PathBuf {
     made("target/test-models/stamp");

@@ -116,6 +116,11 @@ impl Gpux {
         self.answer(output)
     }
 
+    /// Runs a command that was made with [`Gpux::command`] to its end.
+    pub fn finish(&self, mut command: Command) -> Answer {
+        self.answer(command.output().unwrap())
+    }
+
     /// Takes an output, with the home and the repository replaced by names that are the same everywhere.
     pub fn answer(&self, output: Output) -> Answer {
         let clean = |bytes: &[u8]| {

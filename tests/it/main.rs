@@ -2,11 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
-#[cfg(unix)]
-#[cfg(unix)]
 mod archives;
 mod build;
 mod contracts;
+#[cfg(unix)]
 mod credentials;
 mod dependencies;
 mod distribution;
@@ -36,6 +35,7 @@ mod registry_verbs;
 mod run;
 mod store;
 mod support;
+#[cfg(unix)]
 mod terminal;
 mod threats;
 mod tls;

@@ -121,9 +121,13 @@ fn of_runtime(error: &runtime::Error) -> Advice {
                 "`gpux doctor` tells what this machine can use and lacks",
             ],
         ),
+        runtime::Error::NoProvider(_) => (None, &["`gpux doctor` tells what this machine can use and lacks"]),
         runtime::Error::Requirement { .. } => (
             Some(Code::Requirement),
-            &["`gpux run -v` without --require tells why each provider does not run the model"],
+            &[
+                "`gpux doctor` tells what this machine can use and lacks",
+                "`gpux run -v` without --require tells why each provider does not run the model",
+            ],
         ),
         _ => NONE,
     }

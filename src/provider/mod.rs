@@ -24,7 +24,7 @@ mod platform;
 mod verdict;
 
 pub use assess::{Assessment, Evidence, State, assess, counted, suits};
-pub use catalogue::{CATALOGUE, Incomplete, Load, Provision, Row, row, row_for};
+pub use catalogue::{CATALOGUE, Incomplete, Load, Provision, Row, is_older, row, row_for};
 pub use find::{Found, Installed, Looked, Refusal, Sources, Survey, cores_in, installed};
 pub use hardware::{Asked, Gpu, Hardware, Library, Npu, Processor, Vendor, VulkanDevice, ask, nvidia_driver};
 pub use kind::{ProviderKind, UnknownProvider};

@@ -197,7 +197,9 @@ pub struct Refusals(pub Vec<Refused>);
 impl Refusals {
     /// Tells whether ONNX Runtime was wanted and not found, so that installing it may help.
     pub fn lack_onnx_runtime(&self) -> bool {
-        let lacks = |refused: &Refused| matches!(refused.reason, Reason::Failed(Error::Library(_)));
+        let lacks = |refused: &Refused| {
+            refused.provider == ProviderKind::Cpu && matches!(refused.reason, Reason::Failed(Error::Library(_)))
+        };
         self.0.iter().any(lacks)
     }
 

@@ -343,3 +343,26 @@ fn two_installations_do_not_disturb_each_other() {
     assert_eq!(on_disk(&gpux), ["cpu-1.30.0"]);
     gpux.ok(["provider", "verify"]);
 }
+
+#[test]
+fn a_plugin_brings_the_core_that_it_needs_where_none_is_new_enough() {
+    let gpux = Gpux::new();
+    let old = deps::wheel("openvino");
+    gpux.ok(["provider", "install", "--from", old.to_str().unwrap()]);
+    json(&with_wheels(
+        &gpux,
+        &["provider", "install", "webgpu", "--source", "pip", "--json"],
+    ));
+    let expected = ["cpu", "openvino", "webgpu"].map(|pack| format!("{pack}-{}", version_of(pack)));
+    assert_eq!(on_disk(&gpux), expected);
+}
+
+#[test]
+fn what_gpux_provision_says_is_one_of_its_words() {
+    let gpux = Gpux::new();
+    for (word, code) in [("maybe", 2), ("off", 0), ("tell", 0)] {
+        let mut command = gpux.command(["run", "fixtures/mlp", "--input", "x=[[1,2,3,4]]"]);
+        command.env("GPUX_PROVISION", word);
+        assert_eq!(gpux.finish(command).code, Some(code), "{word}");
+    }
+}

@@ -7,7 +7,7 @@ use crate::commands::{Code, Context, Failure, OrFail, machine, probe};
 use crate::oci::Reference;
 use crate::provider::install::{InstallError, Item, download_bytes, missing};
 use crate::provider::{
-    Hardware, Installed, Outcome, Platform, ProviderKind, Role, Row, Sources, Verdicts, row, row_for, suits,
+    Hardware, Installed, Outcome, Platform, ProviderKind, Role, Row, Sources, Verdicts, is_older, row, row_for, suits,
 };
 use crate::term::bytes;
 
@@ -205,7 +205,9 @@ fn hinted(failure: Failure) -> Failure {
 fn items(wanted: &Wanted, sources: &Sources, installed: &[Installed]) -> Result<Vec<Item>, InstallError> {
     let survey = sources.survey();
     let mut items = missing(wanted.row, &wanted.kinds, installed, survey.libraries())?;
-    if wanted.row.role == Some(Role::Plugin) && survey.find(ProviderKind::Cpu).plans.is_empty() {
+    let oldest = wanted.row.oldest_core.unwrap_or_default();
+    let mut cores = survey.find(ProviderKind::Cpu).plans.into_iter();
+    if wanted.row.role == Some(Role::Plugin) && !cores.any(|plan| !is_older(&plan.version, oldest)) {
         let cpu = row("cpu").expect("the catalogue has the processor's pack");
         items.splice(0..0, missing(cpu, &[ProviderKind::Cpu], installed, survey.libraries())?);
     }

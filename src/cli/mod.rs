@@ -7,7 +7,8 @@ use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    Code, Context, Failure, bench, build, completion, doctor, images, init, inspect, load, login, logout, machine, probe, provider, prune, pull, push, rm, run, save, store, tag, tags, test, trial, tune, unpack,
+    Code, Context, Failure, bench, build, completion, doctor, images, init, inspect, load, login, logout, machine,
+    probe, provider, prune, pull, push, rm, run, save, store, tag, tags, test, trial, tune, unpack,
 };
 use crate::env::Env;
 use crate::term::{Term, Voice};

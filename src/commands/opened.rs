@@ -1,7 +1,9 @@
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::gpuxfile;
+use crate::oci::Digest;
 use crate::predict::Model;
 use crate::runtime::{
     self, Call, Cancel, Configuration, Limits, Phase, ProviderKind, ProviderOrder, Refused, Requirement, Selection,
@@ -172,6 +174,13 @@ impl Opened {
         if tuned.is_none() {
             offers::prove(&mut offers, &order, args.require, context);
         }
+        let tuned = tuned.map(|tuned| match purpose {
+            Purpose::Once => tuned.for_one_call(),
+            Purpose::Many => tuned,
+        });
+        let compiles = offers
+            .iter()
+            .any(|offer| runtime::ort::keeps_what_it_compiles(offer.plan.kind));
         let selection = Selection {
             order,
             require: args.require,
@@ -179,6 +188,7 @@ impl Opened {
                 threads: threads.and_then(|threads| usize::try_from(threads).ok()),
                 prepack: args.prepack.unwrap_or(purpose == Purpose::Many),
                 device: args.device as usize,
+                cache: compiles.then(|| engines(&subject, context)).flatten(),
                 explain: args.explain,
                 ..SessionOptions::default()
             },
@@ -262,6 +272,16 @@ impl Model for Opened {
         self.watchdog.enter(Phase::Idle);
         answer
     }
+}
+
+/// Gives the folder for what providers compile from the model, on this machine and with its libraries; `None` for files
+/// outside of the store, whose digest would have to be made first.
+fn engines(subject: &Subject, context: &Context) -> Option<PathBuf> {
+    let model = subject.stored_digest()?;
+    let home = context.env.current_dir.join(context.home().ok()?);
+    let machine = Digest::of(offers::machine(context).as_bytes());
+    let name = format!("{}-{}", model.hex(), &machine.hex()[..16]);
+    Some(home.join("cache").join("engines").join(name))
 }
 
 /// Gives the options that a GPUXfile has for each provider.

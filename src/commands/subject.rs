@@ -174,6 +174,14 @@ impl Subject {
         }
     }
 
+    /// Gives the manifest's digest where the model is in the store, and none has to be made.
+    pub fn stored_digest(&self) -> Option<Digest> {
+        match &self.origin {
+            Origin::Store { digest, .. } => Some(*digest),
+            Origin::Files(_) => None,
+        }
+    }
+
     /// Gives the layers; those of files outside the store are what `build` would make.
     pub fn layers(&self) -> Result<Vec<LayerFacts>, Failure> {
         let manifest = match &self.origin {

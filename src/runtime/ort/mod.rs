@@ -226,6 +226,11 @@ impl super::Engine for Engine {
     }
 }
 
+/// Tells whether the provider compiles models and can keep the outcome.
+pub fn keeps_what_it_compiles(provider: ProviderKind) -> bool {
+    !provider::cached(provider).is_empty()
+}
+
 /// Gives the library that the process has loaded; `None` where it has none.
 pub fn loaded_library() -> Option<PathBuf> {
     let loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);

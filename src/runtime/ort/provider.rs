@@ -164,10 +164,32 @@ fn translated(kind: ProviderKind, session: &SessionOptions) -> Vec<(String, Stri
         ProviderKind::CoreMl => vec![("AllowLowPrecisionAccumulationOnGPU", flag(fp16))],
         _ => vec![],
     };
+    let kept = session.cache.iter().flat_map(|folder| {
+        let folder = folder.join(kind.name()).to_string_lossy().into_owned();
+        let names = cached(kind).iter();
+        names.map(move |(name, value)| (*name, value.map_or_else(|| folder.clone(), str::to_owned)))
+    });
     options
         .into_iter()
+        .chain(kept)
         .map(|(name, value)| (name.to_owned(), value))
         .collect()
+}
+
+/// Lists the options with which a provider keeps what it compiled; `None` stands for the folder.
+pub(super) fn cached(kind: ProviderKind) -> &'static [(&'static str, Option<&'static str>)] {
+    match kind {
+        ProviderKind::TensorRt => &[
+            ("trt_engine_cache_enable", Some("1")),
+            ("trt_engine_cache_path", None),
+            ("trt_timing_cache_enable", Some("1")),
+            ("trt_timing_cache_path", None),
+        ],
+        ProviderKind::TensorRtRtx => &[("nv_runtime_cache_path", None)],
+        ProviderKind::OpenVino => &[("cache_dir", None)],
+        ProviderKind::CoreMl => &[("ModelCacheDirectory", None)],
+        _ => &[],
+    }
 }
 
 #[cfg(test)]
@@ -227,6 +249,23 @@ mod tests {
             provider(ProviderKind::Cuda).options(&options).unwrap()["gpu_mem_limit"],
             "1000"
         );
+    }
+
+    #[test]
+    fn what_compiles_models_keeps_them_in_the_folder_for_this_model_and_no_other_provider_is_told_of_it() {
+        let options = SessionOptions {
+            cache: Some("/cache/engines/model".into()),
+            ..SessionOptions::default()
+        };
+        let told = |kind| provider(kind).options(&options).unwrap();
+        assert_eq!(
+            told(ProviderKind::OpenVino)["cache_dir"],
+            "/cache/engines/model/openvino"
+        );
+        let tensorrt = told(ProviderKind::TensorRt);
+        assert_eq!(tensorrt["trt_engine_cache_enable"], "1");
+        assert_eq!(tensorrt["trt_engine_cache_path"], "/cache/engines/model/tensorrt");
+        assert!(!told(ProviderKind::Cuda).values().any(|value| value.contains("/cache")));
     }
 
     #[test]

@@ -37,6 +37,20 @@ impl Configuration {
         }
     }
 
+    /// Leaves out what pays only over many calls: a search for algorithms, a recorded graph, and what needs one of them.
+    pub fn for_one_call(mut self) -> Self {
+        let Settings {
+            tf32, fp16, no_arena, ..
+        } = self.settings;
+        self.settings = Settings {
+            tf32,
+            fp16,
+            no_arena,
+            ..Settings::default()
+        };
+        self
+    }
+
     /// Changes how a session is made; threads that the user asked for stay.
     pub fn apply(&self, session: &mut SessionOptions) {
         session.threads = session.threads.or(self.threads);
@@ -51,5 +65,30 @@ impl Configuration {
         });
         let settings = self.settings.names().into_iter().map(str::to_owned);
         settings.chain(threads).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::ConvolutionSearch;
+
+    #[test]
+    fn one_call_waits_for_no_search_and_keeps_the_provider_and_the_number_format() {
+        let mut tuned = Configuration::plain(ProviderKind::Cuda);
+        tuned.settings = Settings {
+            cuda_graph: true,
+            nhwc: true,
+            convolution_search: ConvolutionSearch::Exhaustive,
+            fuse_bias: true,
+            tf32: true,
+            ..Settings::default()
+        };
+        let once = tuned.for_one_call();
+        let expected = Settings {
+            tf32: true,
+            ..Settings::default()
+        };
+        assert_eq!((once.provider, once.settings), (ProviderKind::Cuda, expected));
     }
 }

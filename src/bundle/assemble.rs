@@ -1,9 +1,12 @@
-use crate::fs;
-use crate::oci::{Descriptor, Digest, Manifest, MediaType};
+use std::collections::BTreeMap;
+
+use crate::oci::{Descriptor, Digest, FilePath, Manifest, MediaType};
 use crate::store::{Lease, Store};
 
+use super::keeper::{Hashing, Keeper, Storing};
 use super::layer::{Role, describe};
-use super::plan::{Content, GRAPH_PATH, PlannedFile};
+use super::pieces::Piece;
+use super::plan::{Content, GRAPH_PATH};
 use super::{Error, Plan, config};
 
 /// Names the digest of the ONNX file as it was built from, on the layer of the graph.
@@ -31,15 +34,7 @@ pub struct Built {
 
 /// Works out the artifact by hashing the files, and stores nothing.
 pub fn assemble(plan: &Plan, created: Option<&str>) -> Result<Assembled, Error> {
-    let mut layers = Vec::with_capacity(plan.files.len());
-    for file in &plan.files {
-        let (digest, size_bytes) = match &file.content {
-            Content::Bytes(bytes) => (Digest::of(bytes), bytes.len() as u64),
-            Content::File { path, .. } => hash(path)?,
-        };
-        layers.push(layer(file, digest, size_bytes));
-    }
-    let (manifest, _) = describe_all(plan, layers, created);
+    let (manifest, _) = describe_all(plan, layers(plan, &Hashing)?, created);
     let digest = Digest::of(&manifest.to_bytes());
     Ok(Assembled { manifest, digest })
 }
@@ -48,20 +43,7 @@ pub fn assemble(plan: &Plan, created: Option<&str>) -> Result<Assembled, Error> 
 ///
 /// The blobs are kept by `lease` until a tag does.
 pub fn build(store: &Store, lease: &Lease, plan: &Plan, created: Option<&str>) -> Result<Built, Error> {
-    let mut layers = Vec::with_capacity(plan.files.len());
-    for file in &plan.files {
-        let blob = match &file.content {
-            Content::Bytes(bytes) => store.ingest_bytes(lease, bytes)?,
-            Content::File { path, stat } => {
-                let blob = store.ingest_file(lease, path)?;
-                if fs::stat(path)? != *stat {
-                    return Err(Error::Changed(path.clone()));
-                }
-                blob
-            }
-        };
-        layers.push(layer(file, blob.digest, blob.size_bytes));
-    }
+    let layers = layers(plan, &Storing { store, lease })?;
     let (manifest, config) = describe_all(plan, layers, created);
     store.ingest_bytes(lease, &config)?;
     let bytes = manifest.to_bytes();
@@ -76,13 +58,40 @@ pub fn build(store: &Store, lease: &Lease, plan: &Plan, created: Option<&str>) -
     })
 }
 
-fn layer(file: &PlannedFile, digest: Digest, size_bytes: u64) -> Descriptor {
-    let original = digest.to_string();
-    let layer = describe(&file.path, file.role, digest, size_bytes);
-    if file.path.as_str() == GRAPH_PATH && file.role == Role::Weight {
-        return layer.with_annotation(ORIGINAL_DIGEST, original);
+/// Gives every file to `keeper` and describes the layers in their order.
+fn layers(plan: &Plan, keeper: &dyn Keeper) -> Result<Vec<Descriptor>, Error> {
+    let mut layers: Vec<Descriptor> = Vec::with_capacity(plan.files.len());
+    let mut shards: BTreeMap<FilePath, Digest> = BTreeMap::new();
+    for file in &plan.files {
+        let blob = match &file.content {
+            Content::Bytes(bytes) => keeper.keep(&[Piece::Bytes(bytes.clone())], true)?,
+            Content::File { path, stat } => keeper.keep_file(path, stat.as_ref())?,
+            Content::Sharded(sharding) => {
+                let laid_out = sharding.lay_out(plan.model(), keeper)?;
+                let graph = describe(&file.path, file.role, laid_out.graph.digest, laid_out.graph.size_bytes);
+                layers.push(graph.with_annotation(ORIGINAL_DIGEST, laid_out.original.to_string()));
+                for shard in &laid_out.shards {
+                    let path: FilePath = shard.digest.hex().parse()?;
+                    layers.push(describe(&path, Role::Weight, shard.digest, shard.size_bytes));
+                    shards.insert(path, shard.digest);
+                }
+                continue;
+            }
+        };
+        match shards.get(&file.path) {
+            // A shard of an artifact that was unpacked and is built again.
+            Some(digest) if *digest == blob.digest => continue,
+            Some(_) => return Err(Error::ShardPath(file.path.clone())),
+            None => {}
+        }
+        let layer = describe(&file.path, file.role, blob.digest, blob.size_bytes);
+        layers.push(if file.path.as_str() == GRAPH_PATH && file.role == Role::Weight {
+            layer.with_annotation(ORIGINAL_DIGEST, blob.digest.to_string())
+        } else {
+            layer
+        });
     }
-    layer
+    Ok(layers)
 }
 
 fn describe_all(plan: &Plan, layers: Vec<Descriptor>, created: Option<&str>) -> (Manifest, Vec<u8>) {
@@ -114,11 +123,4 @@ fn describe_all(plan: &Plan, layers: Vec<Descriptor>, created: Option<&str>) -> 
     );
     annotate("created", created.map(str::to_owned));
     (manifest, config)
-}
-
-fn hash(path: &std::path::Path) -> Result<(Digest, u64), fs::Error> {
-    let mut hasher = crate::oci::Hasher::new(crate::oci::Algorithm::Sha256);
-    hasher.update(&fs::map(path)?);
-    let size_bytes = hasher.size_bytes();
-    Ok((hasher.finish(), size_bytes))
 }

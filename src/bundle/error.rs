@@ -30,6 +30,9 @@ pub enum Error {
     /// A file was changed by somebody while it was read.
     #[error("`{}` changed while it was built", .0.display())]
     Changed(PathBuf),
+    /// A file has the name of a shard and is another.
+    #[error("`{0}` has the name of a shard of the model, and other content")]
+    ShardPath(oci::FilePath),
     /// A name or path is not legal in an artifact.
     #[error(transparent)]
     Oci(#[from] oci::Error),

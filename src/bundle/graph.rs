@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::fs;
+use crate::fs::{self, Stat};
 use crate::onnx;
 use crate::tensor::Signature;
 
@@ -20,6 +20,8 @@ pub struct GraphFiles {
 #[derive(Debug)]
 pub(super) struct Graph {
     pub path: PathBuf,
+    /// The file as it was before it was read.
+    pub stat: Option<Stat>,
     pub model: onnx::Model,
     pub signature: Signature,
 }
@@ -31,9 +33,15 @@ impl Graph {
             path: path.clone(),
             source: Box::new(source),
         };
+        let stat = fs::stat(&path)?;
         let model = onnx::Model::parse(fs::map(&path)?).map_err(refused)?;
         let signature = model.signature().map_err(refused)?;
-        Ok(Graph { path, model, signature })
+        Ok(Graph {
+            path,
+            stat,
+            model,
+            signature,
+        })
     }
 
     /// Checks the graph against the files that its external data names.

@@ -1,6 +1,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
+
 use crate::fs::{self, Stat};
 use crate::gpuxfile::{self, ContextPath, FileRole, Gpuxfile};
 use crate::oci::FilePath;
@@ -12,6 +14,7 @@ use super::context::BuildContext;
 use super::graph::{Graph, GraphFiles};
 use super::layer::Role;
 use super::side::{locate, side_files};
+use super::weights::{Sharding, Weights};
 
 /// The path of the graph in an artifact of one model.
 pub const GRAPH_PATH: &str = "model.onnx";
@@ -25,6 +28,8 @@ pub struct PlanOptions {
     pub gpuxfile: Option<PathBuf>,
     /// Whether links may lead out of the folder.
     pub follow_links: bool,
+    /// How the tensors of the model lie in the artifact.
+    pub weights: Weights,
 }
 
 /// Is a build context, read and checked: what will be in the artifact, and from where.
@@ -49,8 +54,13 @@ pub(super) struct PlannedFile {
 /// Is where the bytes of a planned file come from.
 #[derive(Debug)]
 pub(super) enum Content {
-    Bytes(Vec<u8>),
-    File { path: PathBuf, stat: Option<Stat> },
+    Bytes(Bytes),
+    File {
+        path: PathBuf,
+        stat: Option<Stat>,
+    },
+    /// The graph and its shards.
+    Sharded(Box<Sharding>),
 }
 
 /// Finds the GPUXfile of a folder: `GPUXfile`, else `gpux.yml` or `gpux.yaml`.
@@ -82,7 +92,7 @@ impl Plan {
         let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("model");
         let text = gpuxfile::draft(stem, GRAPH_PATH, &graph.signature);
         let gpuxfile = gpuxfile::parse(&text, GPUXFILE_PATH).map_err(Box::new)?;
-        Plan::assemble(gpuxfile, graph, &context, Vec::new())
+        Plan::assemble(gpuxfile, graph, &context, (options.weights, Vec::new()))
     }
 
     fn read_folder(folder: &Path, options: &PlanOptions) -> Result<Plan, Error> {
@@ -106,7 +116,7 @@ impl Plan {
             warnings.push(line);
         }
         gpuxfile.check(&graph.signature).map_err(Box::new)?;
-        Plan::assemble(gpuxfile, graph, &context, warnings)
+        Plan::assemble(gpuxfile, graph, &context, (options.weights, warnings))
     }
 
     /// Finds the files that go along with the graph, and gives each its place in the artifact.
@@ -114,14 +124,10 @@ impl Plan {
         gpuxfile: Gpuxfile,
         graph: Graph,
         context: &BuildContext,
-        warnings: Vec<String>,
+        (weights, mut warnings): (Weights, Vec<String>),
     ) -> Result<Plan, Error> {
-        let mut files: BTreeMap<FilePath, PlannedFile> = BTreeMap::new();
-        let mut add = |path: FilePath, role, content| {
-            files.entry(path.clone()).or_insert(PlannedFile { path, role, content });
-        };
-        add(GRAPH_PATH.parse()?, Role::Weight, Content::file(&graph.path)?);
         let mut external = BTreeMap::new();
+        let mut locations: BTreeMap<FilePath, PathBuf> = BTreeMap::new();
         for data in graph.model.external().map_err(|source| graph.refused(source))? {
             let location = data.location.path();
             let relative = gpuxfile
@@ -134,11 +140,32 @@ impl Plan {
                 fault,
             };
             let path = context.file(&relative)?.map_err(outside)?;
-            add(location.parse()?, Role::Weight, Content::file(&path)?);
+            locations.insert(location.parse()?, path.clone());
             external.insert(data.location.as_written().to_owned(), path);
         }
         graph.check(&external)?;
+        let sharding = Sharding::plan(&graph, &external, weights)?;
+        let mut files: BTreeMap<FilePath, PlannedFile> = BTreeMap::new();
+        let mut add = |path: FilePath, role, content| {
+            files.entry(path.clone()).or_insert(PlannedFile { path, role, content });
+        };
+        let is_sharded = sharding.is_some();
+        match sharding {
+            Some(sharding) => add(GRAPH_PATH.parse()?, Role::Weight, Content::Sharded(Box::new(sharding))),
+            None => {
+                add(GRAPH_PATH.parse()?, Role::Weight, Content::file(&graph.path)?);
+                for (location, path) in &locations {
+                    add(location.clone(), Role::Weight, Content::file(path)?);
+                }
+            }
+        }
         for (path, source) in side_files(&gpuxfile, context)? {
+            if is_sharded && locations.values().any(|external| *external == source) {
+                warnings.push(format!(
+                    "`{path}` holds the model's external data, which goes along in shards and not as a file of its own"
+                ));
+                continue;
+            }
             let role = Role::of_path(&path);
             add(path, role, Content::file(&source)?);
         }
@@ -148,7 +175,7 @@ impl Plan {
         add(
             GPUXFILE_PATH.parse()?,
             Role::Gpuxfile,
-            Content::Bytes(text.into_bytes()),
+            Content::Bytes(text.into_bytes().into()),
         );
         FilePath::check_distinct(files.keys())?;
         let mut files: Vec<PlannedFile> = files.into_values().collect();
@@ -157,7 +184,9 @@ impl Plan {
             let rank = |file: &PlannedFile| (file.role, file.path.as_str() != GRAPH_PATH);
             rank(left).cmp(&rank(right)).then_with(|| left.path.cmp(&right.path))
         });
-        let Graph { path, model, signature } = graph;
+        let Graph {
+            path, model, signature, ..
+        } = graph;
         let graph = GraphFiles { graph: path, external };
         Ok(Plan {
             gpuxfile,

@@ -2,8 +2,9 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use crate::bundle::{self, Plan, PlanOptions};
+use crate::bundle::{self, Plan, PlanOptions, Weights};
 use crate::env;
+use crate::gpuxfile;
 use crate::oci::{self, Reference};
 use crate::term::{bytes, count};
 
@@ -15,7 +16,8 @@ use super::{Code, Context, Failure, OrFail, samples, test};
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "The tag is NAME:VERSION of the GPUXfile unless -t gives one. The same input gives the same digest, \
-                        anywhere; SOURCE_DATE_EPOCH adds a date."
+                        anywhere; SOURCE_DATE_EPOCH adds a date.\n\nLarge tensors become layers of their own, so that a \
+                        registry and a store hold each once, in however many versions it is."
 )]
 pub struct Args {
     /// The folder with the GPUXfile and the model, or a bare MODEL.onnx
@@ -30,6 +32,12 @@ pub struct Args {
     /// Run the samples first, and build nothing where one fails
     #[arg(long)]
     test: bool,
+    /// Tensors of at least this size get a layer of their own; at least 1KiB
+    #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = threshold)]
+    shard_threshold: u64,
+    /// Keep the model's files as they are, byte for byte
+    #[arg(long, conflicts_with = "shard_threshold")]
+    no_shard: bool,
     /// Follow symbolic links that lead out of the folder
     #[arg(long)]
     follow_links: bool,
@@ -52,6 +60,13 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
     let options = PlanOptions {
         gpuxfile: args.file.clone(),
         follow_links: args.follow_links,
+        weights: if args.no_shard {
+            Weights::AsTheyAre
+        } else {
+            Weights::Shards {
+                threshold_bytes: args.shard_threshold,
+            }
+        },
     };
     let plan = Plan::read(&args.context, &options).or_fail(what)?;
     for warning in plan.warnings() {
@@ -116,6 +131,17 @@ fn test_samples(args: &Args, options: &PlanOptions, named: &str, context: &Conte
         .term
         .tell(format_args!("{} samples run on {}", verdicts.len(), opened.provider));
     test::require(&verdicts, named, opened.provider.name())
+}
+
+/// Reads a size from which on a tensor leaves the graph. Below a kilobyte most are shapes and scalars, which engines want
+/// to see in the graph.
+fn threshold(text: &str) -> Result<u64, String> {
+    const SMALLEST_BYTES: u64 = 1024;
+    match gpuxfile::memory(text) {
+        Some(bytes) if bytes >= SMALLEST_BYTES => Ok(bytes),
+        Some(_) => Err(format!("`{text}` is less than 1KiB")),
+        None => Err(format!("`{text}` is not a size such as 64KiB or 1MB")),
+    }
 }
 
 /// Gives NAME:VERSION of the GPUXfile, or NAME:latest.

@@ -134,7 +134,7 @@ pub fn is_external(tensor: &TensorProto) -> bool {
     tensor.data_location() == EXTERNAL || !tensor.external_data.is_empty()
 }
 
-fn read_external(tensor: &TensorProto, place: Place<'_>) -> Result<ExternalData, Error> {
+pub(super) fn read_external(tensor: &TensorProto, place: Place<'_>) -> Result<ExternalData, Error> {
     let mut location = None;
     let mut offset_bytes = None;
     let mut said_bytes = None;
@@ -161,7 +161,7 @@ fn read_external(tensor: &TensorProto, place: Place<'_>) -> Result<ExternalData,
         }
     }
     let location = location.ok_or_else(|| Error::NoLocation { tensor: place.label() })?;
-    let (dtype, needed_bytes) = raw_bytes(tensor, place)?;
+    let (dtype, needed_bytes) = raw_size(tensor, place)?;
     if let Some(length_bytes) = said_bytes
         && length_bytes != needed_bytes
     {
@@ -224,7 +224,7 @@ pub(super) fn typed_elements(tensor: &TensorProto, place: Place<'_>) -> Result<(
 }
 
 /// Gives the type of a tensor and the bytes that its elements take when stored raw.
-fn raw_bytes(tensor: &TensorProto, place: Place<'_>) -> Result<(DType, u64), Error> {
+pub(super) fn raw_size(tensor: &TensorProto, place: Place<'_>) -> Result<(DType, u64), Error> {
     let (dtype, elements) = typed_elements(tensor, place)?;
     if dtype == DType::String {
         return Err(Error::ExternalStrings { tensor: place.label() });

@@ -6,7 +6,8 @@
 //!
 //! ```text
 //! bytes ─ wire (bounds) ─ proto (prost) ─ Model ─┬─ signature, summary
-//!                                                ├─ external, check, rewrite
+//!                                                ├─ external, check
+//!                                                ├─ weights, rewrite (where data lies)
 //!                                                └─ graph (nodes with their types)
 //!//! ```
 
@@ -27,6 +28,8 @@ mod signature;
 mod summary;
 mod tensor_data;
 mod visit;
+mod visit_mut;
+mod weights;
 mod wire;
 
 pub use attribute::{Attribute, AttributeFault};
@@ -38,4 +41,5 @@ pub use label::Label;
 pub use model::Model;
 pub use summary::{DEFAULT_DOMAIN, Summary};
 pub use tensor_data::DimsFault;
+pub use weights::{Elements, ElementsReader, Placed, Weight, WeightData, WeightKey};
 pub use wire::{DECODED_BYTES_MAX, DEPTH_MAX, Fault as WireFault};

@@ -35,6 +35,13 @@ impl Model {
         &self.bytes
     }
 
+    /// Gives where in the file a part of it lies; `None` for bytes of elsewhere.
+    pub fn offset_of(&self, part: &Bytes) -> Option<u64> {
+        let (file, part) = (self.bytes.as_ptr_range(), part.as_ptr_range());
+        let inside = file.contains(&part.start) && part.end <= file.end;
+        inside.then(|| (part.start.addr() - file.start.addr()) as u64)
+    }
+
     /// Gives the messages of the file.
     pub fn proto(&self) -> &ModelProto {
         &self.proto

@@ -3,7 +3,8 @@ use std::collections::BTreeMap;
 use prost::Message;
 use prost::bytes::Bytes;
 
-use super::proto::{AttributeProto, GraphProto, NodeProto, SparseTensorProto, TensorProto};
+use super::proto::TensorProto;
+use super::visit_mut::each_tensor;
 use super::{Error, Model};
 
 impl Model {
@@ -40,53 +41,15 @@ impl Model {
                 }
             }
         };
-        if let Some(graph) = &mut proto.graph {
-            in_graph(graph, &mut replace);
-        }
-        for function in &mut proto.functions {
-            in_attributes(&mut function.attribute_proto, &mut replace);
-            in_nodes(&mut function.node, &mut replace);
-        }
+        each_tensor(&mut proto, &mut replace);
         Ok(proto.encode_to_vec().into())
     }
-}
-
-fn in_graph(graph: &mut GraphProto, replace: &mut dyn FnMut(&mut TensorProto)) {
-    graph.initializer.iter_mut().for_each(&mut *replace);
-    graph
-        .sparse_initializer
-        .iter_mut()
-        .for_each(|sparse| in_sparse(sparse, replace));
-    in_nodes(&mut graph.node, replace);
-}
-
-fn in_nodes(nodes: &mut [NodeProto], replace: &mut dyn FnMut(&mut TensorProto)) {
-    for node in nodes {
-        in_attributes(&mut node.attribute, replace);
-    }
-}
-
-fn in_attributes(attributes: &mut [AttributeProto], replace: &mut dyn FnMut(&mut TensorProto)) {
-    for attribute in attributes {
-        let tensors = attribute.t.as_deref_mut().into_iter().chain(&mut attribute.tensors);
-        tensors.for_each(&mut *replace);
-        let sparse = attribute.sparse_tensor.as_deref_mut().into_iter();
-        sparse
-            .chain(&mut attribute.sparse_tensors)
-            .for_each(|sparse| in_sparse(sparse, replace));
-        let graphs = attribute.g.as_deref_mut().into_iter().chain(&mut attribute.graphs);
-        graphs.for_each(|graph| in_graph(graph, replace));
-    }
-}
-
-fn in_sparse(sparse: &mut SparseTensorProto, replace: &mut dyn FnMut(&mut TensorProto)) {
-    sparse.values.iter_mut().chain(&mut sparse.indices).for_each(replace);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::onnx::proto::ModelProto;
+    use crate::onnx::proto::{GraphProto, ModelProto};
     use crate::onnx::sample::*;
 
     fn everywhere() -> ModelProto {

@@ -81,10 +81,29 @@ impl fmt::Display for Place<'_> {
     }
 }
 
-impl Place<'_> {
+impl<'m> Place<'m> {
     /// Gives the words, to be kept in an error.
     pub fn label(&self) -> Label {
         Label::phrase(format_args!("{self}"))
+    }
+
+    /// Tells whether the tensor is a dense initializer.
+    pub fn is_initializer(&self) -> bool {
+        matches!((self.holder, self.part), (Holder::Graph, Part::Whole))
+    }
+
+    /// Gives the Constant node whose value the tensor is; `None` where it is another thing.
+    pub fn constant(&self) -> Option<&'m NodeProto> {
+        match (self.holder, self.part) {
+            (Holder::Node(attribute, node), Part::Whole)
+                if attribute.name() == "value"
+                    && node.op_type() == "Constant"
+                    && matches!(node.domain(), "" | "ai.onnx") =>
+            {
+                Some(node)
+            }
+            _ => None,
+        }
     }
 }
 

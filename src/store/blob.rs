@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use super::copy::Source;
 use super::{Error, Store};
 use crate::fs::{self, File, Stat};
 use crate::oci::{Descriptor, Digest, Document, Hasher, MAX_DOCUMENT_BYTES, MediaType};
@@ -139,11 +140,11 @@ impl Store {
     }
 }
 
-/// Hashes a file from its position to its end.
-pub(super) fn hash_rest(file: &mut File, hasher: &mut Hasher) -> Result<(), fs::Error> {
+/// Hashes a source from its position to its end.
+pub(super) fn hash_rest(source: &mut dyn Source, hasher: &mut Hasher) -> Result<(), fs::Error> {
     let mut chunk = vec![0; CHUNK_BYTES];
     loop {
-        let filled = file.read(&mut chunk)?;
+        let filled = source.fill(&mut chunk)?;
         hasher.update(&chunk[..filled]);
         if filled < chunk.len() {
             return Ok(());

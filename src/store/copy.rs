@@ -18,7 +18,65 @@ const SYNC_STEP_BYTES: u64 = 8 << 20;
 /// From this size on, hashing and writing run side by side.
 const LARGE_BYTES: u64 = 1 << 20;
 
+/// Is content that can be read from its beginning more than once.
+pub trait Source: Send {
+    /// Fills as much of `buffer` as there still is, and gives how much.
+    fn fill(&mut self, buffer: &mut [u8]) -> Result<usize, fs::Error>;
+
+    /// Goes back to the beginning.
+    fn rewind(&mut self) -> Result<(), fs::Error>;
+}
+
+impl Source for File {
+    fn fill(&mut self, buffer: &mut [u8]) -> Result<usize, fs::Error> {
+        self.read(buffer)
+    }
+
+    fn rewind(&mut self) -> Result<(), fs::Error> {
+        File::rewind(self)
+    }
+}
+
+/// Hashes content as it would be stored, and stores nothing.
+pub fn hash(source: &mut dyn Source) -> Result<Blob, fs::Error> {
+    let mut hasher = Hasher::new(Algorithm::Sha256);
+    hash_rest(source, &mut hasher)?;
+    Ok(finish(hasher))
+}
+
 impl Store {
+    /// Tells whether a blob of the size may be here already, so that hashing content first may spare writing it.
+    pub fn may_have(&self, size_bytes: u64) -> bool {
+        self.verdicts().knows_size(size_bytes)
+    }
+
+    /// Stores content as a blob; what is hashed is what is stored.
+    ///
+    /// Shape: `size_bytes` is what the source is expected to have; with `hash_first` it is written only where it is new.
+    pub fn ingest_source(
+        &self,
+        lease: &Lease,
+        source: &mut dyn Source,
+        (size_bytes, hash_first): (u64, bool),
+    ) -> Result<Blob, Error> {
+        if hash_first {
+            let blob = hash(source)?;
+            if self.keep(lease, &blob)? {
+                return Ok(blob);
+            }
+            source.rewind()?;
+        }
+        let mut unfinished = self.begin()?;
+        let target = unfinished.file_mut();
+        let mut hasher = Hasher::new(Algorithm::Sha256);
+        if size_bytes < LARGE_BYTES {
+            copy(source, target, &mut hasher)?;
+        } else {
+            copy_side_by_side(source, target, &mut hasher)?;
+        }
+        unfinished.commit(self, lease, finish(hasher))
+    }
+
     /// Stores a file as a blob; what is hashed is what is stored. A link is followed; a pipe or a device is refused.
     ///
     /// Errors: [`Error::NotAFile`]; [`Error::Changed`] if somebody wrote to the file meanwhile.
@@ -30,9 +88,7 @@ impl Store {
         }
         // Building again what is mostly stored is common, and reading is far cheaper than writing.
         if self.verdicts().knows_size(before.size_bytes) {
-            let mut hasher = Hasher::new(Algorithm::Sha256);
-            hash_rest(&mut source, &mut hasher)?;
-            let blob = finish(hasher);
+            let blob = hash(&mut source)?;
             if source.stat()? != before || blob.size_bytes != before.size_bytes {
                 return Err(Error::Changed { path: path.to_owned() });
             }
@@ -66,10 +122,10 @@ fn finish(hasher: Hasher) -> Blob {
     }
 }
 
-fn copy(source: &mut File, target: &mut File, hasher: &mut Hasher) -> Result<(), fs::Error> {
+fn copy(source: &mut dyn Source, target: &mut File, hasher: &mut Hasher) -> Result<(), fs::Error> {
     let mut chunk = vec![0; CHUNK_BYTES];
     loop {
-        let filled = source.read(&mut chunk)?;
+        let filled = source.fill(&mut chunk)?;
         hasher.update(&chunk[..filled]);
         target.write_all(&chunk[..filled])?;
         if filled < chunk.len() {
@@ -79,7 +135,7 @@ fn copy(source: &mut File, target: &mut File, hasher: &mut Hasher) -> Result<(),
 }
 
 /// Reads and hashes here, and writes on a second thread, while the disk works too. Buffers go round between the two.
-fn copy_side_by_side(source: &mut File, target: &mut File, hasher: &mut Hasher) -> Result<(), fs::Error> {
+fn copy_side_by_side(source: &mut dyn Source, target: &mut File, hasher: &mut Hasher) -> Result<(), fs::Error> {
     let (full, to_write) = sync_channel::<(Vec<u8>, usize)>(CHUNKS_AHEAD);
     let (empty, to_fill) = sync_channel::<Vec<u8>>(CHUNKS_AHEAD);
     std::thread::scope(|scope| {
@@ -100,7 +156,7 @@ fn copy_side_by_side(source: &mut File, target: &mut File, hasher: &mut Hasher) 
         let mut read_and_hash = || {
             loop {
                 let mut chunk = to_fill.try_recv().unwrap_or_else(|_| vec![0; CHUNK_BYTES]);
-                let filled = source.read(&mut chunk)?;
+                let filled = source.fill(&mut chunk)?;
                 hasher.update(&chunk[..filled]);
                 let is_last = filled < chunk.len();
                 // A writer that has failed takes no more, and says why below.

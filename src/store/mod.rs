@@ -45,6 +45,7 @@ use layout::Layout;
 use verdicts::Verdicts;
 
 pub use blob::Blob;
+pub use copy::{Source, hash};
 pub use error::Error;
 pub use gc::{GcOptions, GcReport};
 pub use ingest::Ingest;

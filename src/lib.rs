@@ -18,6 +18,7 @@
 //! | `$GPUX_HOME/providers/NAME-VERSION/` | [`provider`] |
 //! | shared libraries of ONNX Runtime | [`runtime`] |
 //! | pictures, texts, `tokenizer.json`, labels | [`pipeline`] |
+//! | what other tools read, made of an artifact | [`export`] |
 //!
 //! `tests/arrows.rs` holds the table of who may name whom.
 
@@ -25,6 +26,7 @@ pub mod bundle;
 pub mod cli;
 pub mod commands;
 pub mod env;
+pub mod export;
 pub mod fs;
 pub mod gpuxfile;
 pub mod oci;

@@ -4,13 +4,10 @@ use crate::oci::{Descriptor, Digest, FilePath, Manifest, MediaType};
 use crate::store::{Lease, Store};
 
 use super::keeper::{Hashing, Keeper, Storing};
-use super::layer::{Role, describe};
+use super::layer::{ORIGINAL_DIGEST, Role, describe};
 use super::pieces::Piece;
 use super::plan::{Content, GRAPH_PATH};
 use super::{Error, Plan, config};
-
-/// Names the digest of the ONNX file as it was built from, on the layer of the graph.
-const ORIGINAL_DIGEST: &str = "io.gpux.original.digest";
 
 /// Is an artifact that is worked out and not stored.
 #[derive(Debug)]

@@ -33,6 +33,20 @@ pub enum Error {
     /// A file has the name of a shard and is another.
     #[error("`{0}` has the name of a shard of the model, and other content")]
     ShardPath(oci::FilePath),
+    /// A shard is not what its name says.
+    #[error("{tensor} has its data in shard `{}`, and the layer of that name holds {found}", .named.hex())]
+    ShardSwapped {
+        tensor: onnx::Label,
+        named: Digest,
+        found: Box<Digest>,
+    },
+    /// A tensor begins in the middle of another, or of nothing.
+    #[error("{tensor} has its data in shard `{}` from {offset_bytes} on, where no tensor begins", .shard.hex())]
+    ShardOffset {
+        tensor: onnx::Label,
+        shard: Digest,
+        offset_bytes: u64,
+    },
     /// A name or path is not legal in an artifact.
     #[error(transparent)]
     Oci(#[from] oci::Error),

@@ -2,6 +2,9 @@ use serde_json::json;
 
 use crate::oci::{Descriptor, Digest, FilePath, MediaType, annotation};
 
+/// Names the digest of the ONNX file as it was built from, on the layer of the graph.
+pub const ORIGINAL_DIGEST: &str = "io.gpux.original.digest";
+
 /// Says what a file is to the artifact, which decides its media type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {

@@ -9,9 +9,10 @@ use crate::store::Store;
 
 use super::Error;
 use super::graph::{Graph, GraphFiles};
-use super::layer::layer_path;
+use super::layer::{ORIGINAL_DIGEST, layer_path};
 use super::plan::GPUXFILE_PATH;
 use super::unpacked::unpacked;
+use super::weights::ALIGNMENT_BYTES;
 
 /// Is an artifact in the store, opened.
 #[derive(Debug)]
@@ -69,6 +70,16 @@ impl Bundle {
         &self.manifest
     }
 
+    /// Gives the digest of the ONNX file that the artifact was built from, where it says one.
+    pub fn original_digest(&self) -> Option<Digest> {
+        let said = self
+            .manifest
+            .layers
+            .iter()
+            .find_map(|layer| layer.annotation(ORIGINAL_DIGEST));
+        said.and_then(|digest| digest.parse().ok())
+    }
+
     /// Gives the paths of the files.
     pub fn paths(&self) -> impl Iterator<Item = &str> {
         self.files.keys().map(FilePath::as_str)
@@ -108,6 +119,7 @@ impl Bundle {
         for data in graph.model.external().map_err(|source| graph.refused(source))? {
             let location = data.location.path();
             let path = folder.map_or_else(|| location.to_owned(), |folder| format!("{folder}/{location}"));
+            self.check_shard(&path, &data)?;
             external.insert(data.location.as_written().to_owned(), self.blob(store, &path)?);
         }
         graph.check(&external)?;
@@ -136,6 +148,31 @@ impl Bundle {
     fn file(&self, path: &str) -> Option<&File> {
         let found = self.files.iter().find(|(file, _)| file.as_str() == path);
         found.map(|(_, file)| file)
+    }
+
+    /// Refuses a file that is named by the hash of other content, and a tensor that begins where none does: somebody has
+    /// mixed up layers or offsets, and the engine would take them as they are.
+    fn check_shard(&self, path: &str, data: &onnx::ExternalData) -> Result<(), Error> {
+        let name = path.rsplit('/').next().unwrap_or(path);
+        let named: Option<Digest> = format!("sha256:{name}").parse().ok();
+        let (Some(named), Some(File::Blob(found))) = (named, self.file(path)) else {
+            return Ok(());
+        };
+        if found.algorithm() == named.algorithm() && *found != named {
+            return Err(Error::ShardSwapped {
+                tensor: data.tensor.clone(),
+                named,
+                found: Box::new(*found),
+            });
+        }
+        if !data.offset_bytes.is_multiple_of(ALIGNMENT_BYTES) {
+            return Err(Error::ShardOffset {
+                tensor: data.tensor.clone(),
+                shard: named,
+                offset_bytes: data.offset_bytes,
+            });
+        }
+        Ok(())
     }
 
     /// Gives the verified blob of the file at `path`, or the file itself where it was unpacked.

@@ -150,7 +150,7 @@ mod tests {
         assert_eq!(size_of(&pieces), 8);
         let mut reader = PiecesReader::new(&pieces);
         for size in [1, 2, 3, 8] {
-            let mut all = Vec::new();
+            let mut all: Vec<u8> = Vec::new();
             let mut buffer = vec![0; size];
             loop {
                 let filled = reader.fill(&mut buffer).unwrap();

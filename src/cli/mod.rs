@@ -7,8 +7,8 @@ use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    Code, Context, Failure, bench, build, completion, doctor, images, init, inspect, load, login, logout, machine,
-    probe, provider, prune, pull, push, rm, run, save, store, tag, tags, test, trial, tune, unpack,
+    Code, Context, Failure, bench, build, completion, doctor, export, images, init, inspect, load, login, logout,
+    machine, probe, provider, prune, pull, push, rm, run, save, store, tag, tags, test, trial, tune, unpack,
 };
 use crate::env::Env;
 use crate::term::{Term, Voice};
@@ -59,6 +59,7 @@ enum Verb {
     Rm(rm::Args),
     Prune(prune::Args),
     Unpack(unpack::Args),
+    Export(export::Args),
     Push(push::Args),
     Pull(pull::Args),
     Tags(tags::Args),
@@ -112,6 +113,7 @@ fn dispatch(verb: Verb, context: &Context) -> Result<(), Failure> {
         Verb::Rm(args) => rm::run(args, context),
         Verb::Prune(args) => prune::run(args, context),
         Verb::Unpack(args) => unpack::run(args, context),
+        Verb::Export(args) => export::run(args, context),
         Verb::Push(args) => push::run(args, context),
         Verb::Pull(args) => pull::run(args, context),
         Verb::Tags(args) => tags::run(args, context),

@@ -41,6 +41,12 @@ fn advise_one(error: &(dyn Error + 'static)) -> Advice {
     if let Some(error) = error.downcast_ref::<bundle::Error>() {
         return of_bundle(error);
     }
+    if let Some(crate::export::Error::Bundle(error)) = error.downcast_ref() {
+        return of_bundle(error);
+    }
+    if let Some(crate::export::Error::File(error)) = error.downcast_ref() {
+        return of_file(error);
+    }
     if let Some(error) = error.downcast_ref::<Box<crate::gpuxfile::Error>>() {
         return of_gpuxfile(error);
     }
@@ -88,6 +94,7 @@ fn of_bundle(error: &bundle::Error) -> Advice {
             None,
             &["name one of them by its digest, NAME@sha256:…, or by a tag of its own"],
         ),
+        bundle::Error::ShardPath(_) => (None, &["give the file another name, or leave it out of `files`"]),
         bundle::Error::NotAnArtifact(..) => (
             None,
             &["gpux runs ONNX models packed as ModelPack artifacts; `gpux build` makes one"],
@@ -178,7 +185,10 @@ fn of_store(error: &store::Error) -> Advice {
         }
         store::Error::MissingBlob { .. } | store::Error::Damaged { .. } => (
             None,
-            &["`gpux store verify --repair` removes what is damaged and says which artifacts to build or pull again"],
+            &[
+                "`gpux pull` or `gpux build` of the artifact brings it again",
+                "`gpux store verify --repair` removes what is damaged and says which artifacts need it",
+            ],
         ),
         store::Error::Newer { .. } => (None, &["use a newer gpux, or another GPUX_HOME"]),
         store::Error::OthersCanWrite { .. } => {

@@ -4,6 +4,7 @@ pub mod bench;
 pub mod build;
 pub mod completion;
 pub mod doctor;
+pub mod export;
 pub mod images;
 pub mod init;
 pub mod inspect;

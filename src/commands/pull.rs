@@ -35,6 +35,7 @@ pub(super) fn print(reference: &Reference, report: &Report, verb: &str, context:
             "size_bytes": report.size_bytes,
             "moved_bytes": report.moved_bytes,
             "skipped_bytes": report.skipped_bytes,
+            "mounted_bytes": report.mounted_bytes,
             "requests": report.requests,
             "seconds": report.took.as_secs_f64(),
         }))?;
@@ -42,10 +43,26 @@ pub(super) fn print(reference: &Reference, report: &Report, verb: &str, context:
     }
     context.term.data(&digest)?;
     context.term.tell(format_args!(
-        "{verb} {reference}: {} moved, {} were there, {}",
+        "{verb} {reference}: {} moved{}, {}",
         bytes(report.moved_bytes),
-        bytes(report.skipped_bytes),
+        spared(report),
         duration(report.took)
     ));
     Ok(())
+}
+
+/// Says what need not move, and what part of the whole that is.
+fn spared(report: &Report) -> String {
+    if report.skipped_bytes == 0 {
+        return String::new();
+    }
+    let percent = report.skipped_bytes.saturating_mul(100) / report.size_bytes.max(1);
+    let mounted = match report.mounted_bytes {
+        0 => String::new(),
+        mounted => format!(", {} of them mounted from another repository", bytes(mounted)),
+    };
+    format!(
+        ", {} were there{mounted}: {percent} % spared",
+        bytes(report.skipped_bytes)
+    )
 }

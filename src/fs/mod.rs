@@ -197,19 +197,28 @@ pub fn files_below(folder: &Path) -> Result<Vec<String>, Error> {
 ///
 /// The new content is first written beside the file under a name that [`is_temporary`] recognises.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    replace_as(path, bytes, &File::create_new)
+    replace_with(path, &mut |file| file.write_all(bytes))
+}
+
+/// Replaces a file's content as [`replace`] does, with what `write` writes.
+pub fn replace_with(path: &Path, write: &mut dyn FnMut(&mut File) -> Result<(), Error>) -> Result<(), Error> {
+    replace_as(path, write, &File::create_new)
 }
 
 /// Replaces a file's content as [`replace`] does, and lets nobody but its owner read it.
 pub fn replace_private(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    replace_as(path, bytes, &File::create_new_private)
+    replace_as(path, &mut |file| file.write_all(bytes), &File::create_new_private)
 }
 
-fn replace_as(path: &Path, bytes: &[u8], create: &dyn Fn(&Path) -> Result<File, Error>) -> Result<(), Error> {
+fn replace_as(
+    path: &Path,
+    write: &mut dyn FnMut(&mut File) -> Result<(), Error>,
+    create: &dyn Fn(&Path) -> Result<File, Error>,
+) -> Result<(), Error> {
     let folder = path.parent().unwrap_or(Path::new(""));
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let (temporary, mut file) = unused_as(folder, &|n| format!(".{name}.{}-{n}.tmp", std::process::id()), create)?;
-    let written = file.write_all(bytes).and_then(|()| file.sync());
+    let written = write(&mut file).and_then(|()| file.sync());
     drop(file);
     let replaced = written.and_then(|()| rename(&temporary, path));
     if replaced.is_err() {

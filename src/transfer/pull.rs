@@ -46,6 +46,8 @@ pub struct Report {
     pub moved_bytes: u64,
     /// Bytes that need not move.
     pub skipped_bytes: u64,
+    /// Those of them that the registry took from another of its repositories.
+    pub mounted_bytes: u64,
     /// Requests sent.
     pub requests: u64,
     /// How long it took.
@@ -195,6 +197,7 @@ impl Pull {
             size_bytes,
             moved_bytes,
             skipped_bytes,
+            mounted_bytes: 0,
             requests: self.client.requests(),
             took: started.elapsed(),
         })

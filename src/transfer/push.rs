@@ -49,6 +49,7 @@ pub fn push(
         progress,
         moved: AtomicU64::new(0),
         skipped: AtomicU64::new(0),
+        mounted: AtomicU64::new(0),
         _lease: lease,
     };
     super::runtime()?.block_on(Arc::new(push).run())
@@ -65,6 +66,7 @@ struct Push {
     progress: Arc<dyn Progress>,
     moved: AtomicU64,
     skipped: AtomicU64,
+    mounted: AtomicU64,
     _lease: Lease,
 }
 
@@ -139,6 +141,7 @@ impl Push {
             size_bytes,
             moved_bytes: self.moved.load(Ordering::Relaxed),
             skipped_bytes: self.skipped.load(Ordering::Relaxed),
+            mounted_bytes: self.mounted.load(Ordering::Relaxed),
             requests: self.client.requests(),
             took: started.elapsed(),
         })
@@ -265,6 +268,9 @@ impl Push {
 
     fn skip(&self, blob: &Blob, why: Skip) {
         self.skipped.fetch_add(blob.size_bytes, Ordering::Relaxed);
+        if matches!(why, Skip::Mounted) {
+            self.mounted.fetch_add(blob.size_bytes, Ordering::Relaxed);
+        }
         self.progress.event(Event::Skipped {
             digest: blob.digest,
             size_bytes: blob.size_bytes,

@@ -245,7 +245,7 @@ fn a_bare_model_builds() {
 #[test]
 fn external_data_goes_along() {
     let gpux = Gpux::new();
-    gpux.ok(["build", "fixtures/external", "-t", "external:1"]);
+    gpux.ok(["build", "--no-shard", "fixtures/external", "-t", "external:1"]);
     let inspected = gpux.json(["inspect", "--json", "external:1"]);
     let weights = inspected["layers"].as_array().unwrap().iter();
     let weights: Vec<&str> = weights

@@ -44,3 +44,4 @@ mod trials;
 mod tune;
 mod uploads;
 mod variants;
+mod weights;

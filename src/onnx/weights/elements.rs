@@ -164,7 +164,7 @@ mod tests {
         let size = elements.reader().fill(&mut whole);
         whole.truncate(size);
         // Read in bits of three bytes it is the same.
-        let (mut reader, mut pieces) = (elements.reader(), Vec::new());
+        let (mut reader, mut pieces) = (elements.reader(), Vec::<u8>::new());
         loop {
             let mut bit = [0; 3];
             let size = reader.fill(&mut bit);

@@ -91,7 +91,6 @@ fn name_of(name: &str, place: Place<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::onnx::proto::GraphProto;
     use crate::onnx::sample::*;
 

@@ -57,6 +57,55 @@ pub fn external(name: &str, dtype: DType, sizes: &[i64], location: &str) -> Tens
     }
 }
 
+/// A tensor whose elements are in another file from an offset on.
+pub fn external_at(name: &str, dtype: DType, sizes: &[i64], (location, offset): (&str, usize)) -> TensorProto {
+    let mut tensor = external(name, dtype, sizes, location);
+    tensor.external_data.push(StringStringEntryProto {
+        key: Some("offset".into()),
+        value: Some(offset.to_string().into_bytes().into()),
+    });
+    tensor
+}
+
+/// A function from `x` to `y` of these nodes and one more, which hands `x` on.
+pub fn function(name: &str, mut nodes: Vec<NodeProto>) -> FunctionProto {
+    nodes.push(node("Identity", &["x"], &["y"]));
+    FunctionProto {
+        name: Some(name.into()),
+        domain: Some(FUNCTIONS.into()),
+        input: vec!["x".into()],
+        output: vec!["y".into()],
+        node: nodes,
+        opset_import: opsets(),
+        ..Default::default()
+    }
+}
+
+/// A model from `x` to `y` that adds two weights of so many float32 to it.
+pub fn write_two_weights(folder: &Path, length: usize) -> PathBuf {
+    let weight = |name: &str, value: f32| {
+        let bytes = value.to_le_bytes().repeat(length);
+        tensor(name, DType::F32, &[length as i64], &bytes)
+    };
+    let nodes = vec![
+        node("Add", &["x", "first"], &["sum"]),
+        node("Mul", &["sum", "second"], &["y"]),
+    ];
+    let mut graph = from_x_to_y(nodes, vec![weight("first", 1.0), weight("second", 2.0)]);
+    graph.input = vec![port("x", DType::F32, &[length as i64])];
+    graph.output = vec![port("y", DType::F32, &[length as i64])];
+    write(folder, graph, Vec::new())
+}
+
+/// A model from `x` to `y` that adds a weight of so many float32 to it, which lies in a file from an offset on.
+pub fn write_external_weight(folder: &Path, length: usize, place: (&str, usize)) -> PathBuf {
+    let weight = external_at("w", DType::F32, &[length as i64], place);
+    let mut graph = from_x_to_y(vec![node("Add", &["x", "w"], &["y"])], vec![weight]);
+    graph.input = vec![port("x", DType::F32, &[length as i64])];
+    graph.output = vec![port("y", DType::F32, &[length as i64])];
+    write(folder, graph, Vec::new())
+}
+
 /// A node of ONNX's own operators, named as its operator.
 pub fn node(operator: &str, inputs: &[&str], outputs: &[&str]) -> NodeProto {
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();

@@ -97,7 +97,7 @@ impl Sharding {
         let mut sharding = Sharding {
             leaving: Vec::new(),
             entering: Vec::new(),
-            files: vec![(graph.path.clone(), graph.stat.clone())],
+            files: vec![(graph.path.clone(), graph.stat)],
         };
         let mut others: BTreeMap<&Path, Arc<Path>> = BTreeMap::new();
         for file in external.values() {

@@ -6,19 +6,22 @@
 //! yardstick gpux-calls LIBRARY MODEL.onnx ROUNDS    nanoseconds of a call of gpux's session on the same library
 //! yardstick cuda LIBRARY MODEL.onnx BATCH           milliseconds of a call on CUDA as everybody makes it, for images
 //! yardstick picture FILE ROUNDS                     nanoseconds of a picture's way to [1, 3, 224, 224], as `imagenet` has it
+//! yardstick sessions LIBRARY HOME REF COUNT PREPACK memory after each of several sessions of one stored model
 //! ```
 //!
 //! One process each, because one may start ONNX Runtime only once. `bench/run.py` runs the first three, `bench/gpu.py` the
-//! fourth, `bench/pipelines.py` the last.
+//! fourth, `bench/pipelines.py` the fifth and `bench/weights.py` the last.
 
 use std::{collections::BTreeMap, env, error::Error, fs, path::PathBuf, time::Instant};
 
 use gpux::{
+    bundle::Bundle,
     gpuxfile, onnx,
     pipeline::{Item, Pipeline, Request, SideFiles},
     runtime::{
         Call, Cancel, Engine, LibrarySources, ModelFiles, Session, SessionOptions, Source, Value, ort as onnx_runtime,
     },
+    store::Store,
     tensor::{DType, Dim, Port, Shape, Signature, Tensor, TensorName},
 };
 use ort::{ep, session::Session as OrtSession, value::TensorRef};
@@ -37,8 +40,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         ["gpux-calls", library, model, rounds] => gpux_calls(library, model, rounds.parse()?),
         ["cuda", library, model, batch] => cuda(library, model, batch.parse()?),
         ["picture", file, rounds] => picture(file, rounds.parse()?),
+        ["sessions", library, home, reference, count, prepack] => {
+            sessions(library, (home, reference), (count.parse()?, *prepack == "yes"))
+        }
         _ => Err(
-            "usage: yardstick once|ort-calls|gpux-calls|cuda LIBRARY MODEL.onnx INPUT.npy|ROUNDS|BATCH, or picture FILE ROUNDS"
+            "usage: yardstick once|ort-calls|gpux-calls|cuda LIBRARY MODEL.onnx INPUT.npy|ROUNDS|BATCH, picture FILE ROUNDS, or sessions"
                 .into(),
         ),
     }
@@ -168,6 +174,73 @@ fn gpux_calls(library: &str, model: &str, rounds: u32) -> Result<(), Box<dyn Err
         let y = outputs[0].as_host().and_then(Tensor::elements::<f32>);
         Ok(y.ok_or("the answer is not float32")?[0])
     })
+}
+
+/// Opens sessions of one stored model and lets each answer once; prints the anonymous memory after each, in bytes.
+fn sessions(
+    library: &str,
+    (home, reference): (&str, &str),
+    (count, prepack): (usize, bool),
+) -> Result<(), Box<dyn Error>> {
+    let engine = onnx_runtime::Engine::open(&LibrarySources {
+        explicit: Some(PathBuf::from(library)),
+        ..LibrarySources::default()
+    })?;
+    let store = Store::open(&PathBuf::from(home))?;
+    let (entry, _lease) = store.checkout(&reference.parse()?)?;
+    let (graph, model) = Bundle::open(&store, &entry.descriptor)?.graph(&store)?;
+    let files = ModelFiles {
+        graph: graph.graph,
+        external: graph.external,
+    };
+    let signature = model.signature()?;
+    let source = Source {
+        files: &files,
+        model: &model,
+        signature: &signature,
+    };
+    let options = SessionOptions {
+        prepack,
+        ..SessionOptions::default()
+    };
+    let ones = |port: &Port| {
+        let dims = port.shape.dims().unwrap_or_default().iter();
+        let sizes: Vec<usize> = dims
+            .map(|dim| match dim {
+                Dim::Fixed(size) => *size as usize,
+                _ => 1,
+            })
+            .collect();
+        let count = sizes.iter().product();
+        Tensor::from_vec(sizes, vec![1f32; count]).map(Value::Host)
+    };
+    let inputs = signature.inputs.iter().map(ones).collect::<Result<Vec<_>, _>>()?;
+    let cancel = Cancel::default();
+    let (mut open, mut anonymous_bytes) = (Vec::new(), Vec::new());
+    for _ in 0..count {
+        let mut session = engine.load(&source, &options)?;
+        session.run(Call {
+            inputs: &inputs,
+            keep_on_device: &[],
+            deadline: None,
+            cancel: &cancel,
+        })?;
+        open.push(session);
+        anonymous_bytes.push(anonymous()?);
+    }
+    println!("{{\"anonymous_bytes\": {anonymous_bytes:?}}}");
+    Ok(())
+}
+
+/// Reads how much memory this process has that is no file's.
+fn anonymous() -> Result<u64, Box<dyn Error>> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+    let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    Ok(kibibytes
+        .ok_or("the system does not tell anonymous memory")?
+        .parse::<u64>()?
+        * 1024)
 }
 
 fn gpux_session(engine: &onnx_runtime::Engine, model: &str) -> Result<Box<dyn Session>, Box<dyn Error>> {

@@ -62,6 +62,7 @@ const UNSAFE: &[&str] = &[
     "runtime/ort/cuda.rs",
     "runtime/ort/preload.rs",
     "runtime/ort/raw.rs",
+    "runtime/ort/weights/mapped.rs",
 ];
 
 #[test]

@@ -14,6 +14,8 @@ pub struct GraphFiles {
     pub graph: PathBuf,
     /// Each `location` of external data that the graph names, as it is written there, with its file.
     pub external: BTreeMap<String, PathBuf>,
+    /// Where what engines make of the graph is kept; `None` for files outside of the store.
+    pub cache: Option<PathBuf>,
 }
 
 /// Is a graph on its way into or out of an artifact.

@@ -118,15 +118,19 @@ impl Bundle {
         let mut external = BTreeMap::new();
         for data in graph.model.external().map_err(|source| graph.refused(source))? {
             let location = data.location.path();
-            let path = folder.map_or_else(|| location.to_owned(), |folder| format!("{folder}/{location}"));
-            self.check_shard(&path, &data)?;
-            external.insert(data.location.as_written().to_owned(), self.blob(store, &path)?);
+            let file = folder.map_or_else(|| location.to_owned(), |folder| format!("{folder}/{location}"));
+            self.check_shard(&file, &data)?;
+            external.insert(data.location.as_written().to_owned(), self.blob(store, &file)?);
         }
         graph.check(&external)?;
         Ok((
             GraphFiles {
                 graph: graph.path,
                 external,
+                cache: match self.file(&path) {
+                    Some(File::Blob(digest)) => Some(store.optimized(digest)),
+                    _ => None,
+                },
             },
             graph.model,
         ))

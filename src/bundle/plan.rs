@@ -187,7 +187,11 @@ impl Plan {
         let Graph {
             path, model, signature, ..
         } = graph;
-        let graph = GraphFiles { graph: path, external };
+        let graph = GraphFiles {
+            graph: path,
+            external,
+            cache: None,
+        };
         Ok(Plan {
             gpuxfile,
             model,

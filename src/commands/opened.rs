@@ -6,8 +6,8 @@ use crate::gpuxfile;
 use crate::oci::Digest;
 use crate::predict::Model;
 use crate::runtime::{
-    self, Call, Cancel, Configuration, Limits, Phase, ProviderKind, ProviderOrder, Refused, Requirement, Selection,
-    Session, SessionOptions, Settings, Source, Value, Watchdog, select,
+    self, Call, Cancel, Configuration, GraphCache, Limits, Optimization, Phase, ProviderKind, ProviderOrder, Refused,
+    Requirement, Selection, Session, SessionOptions, Settings, Source, Value, Watchdog, select,
 };
 use crate::tensor::Signature;
 
@@ -45,6 +45,9 @@ pub struct EngineArgs {
     /// Rearrange weights at load: slower to load, faster in batches; `bench` does it, `run` does not
     #[arg(long, value_name = "yes|no", num_args = 0..=1, default_missing_value = "yes", value_parser = yes_or_no)]
     prepack: Option<bool>,
+    /// Keep the graph as it is fully optimized on disk, with the weights that this rearranges, for the next load
+    #[arg(long)]
+    cache_weights: bool,
     /// What a trial of tuning is made with.
     #[arg(skip)]
     pub configuration: Option<Configuration>,
@@ -72,6 +75,7 @@ impl EngineArgs {
             load_timeout: None,
             memory: None,
             prepack: None,
+            cache_weights: false,
             configuration: Some(configuration),
             shapes: None,
             explain: false,
@@ -187,6 +191,11 @@ impl Opened {
             session: SessionOptions {
                 threads: threads.and_then(|threads| usize::try_from(threads).ok()),
                 prepack: args.prepack.unwrap_or(purpose == Purpose::Many),
+                optimization: match purpose {
+                    Purpose::Once if !args.cache_weights => Optimization::Extended,
+                    _ => Optimization::All,
+                },
+                cache: cache(&subject, args, purpose),
                 device: args.device as usize,
                 cache: compiles.then(|| engines(&subject, context)).flatten(),
                 explain: args.explain,
@@ -222,6 +231,9 @@ impl Opened {
             context
                 .term
                 .explain(format_args!("ONNX Runtime is `{}`", library.display()));
+        }
+        if let Some(kept) = selected.session.kept_graph() {
+            context.term.explain(format_args!("optimized graph: {kept}"));
         }
         Ok(Opened {
             label: operand.to_owned(),
@@ -282,6 +294,16 @@ fn engines(subject: &Subject, context: &Context) -> Option<PathBuf> {
     let machine = Digest::of(offers::machine(context).as_bytes());
     let name = format!("{}-{}", model.hex(), &machine.hex()[..16]);
     Some(home.join("cache").join("engines").join(name))
+}
+
+/// Says where the optimized graph is kept: that of a one-shot run, whose weights stay where they are, always; the full one
+/// only where its weights are meant to be written.
+fn cache(subject: &Subject, args: &EngineArgs, purpose: Purpose) -> Option<GraphCache> {
+    let keeps = purpose == Purpose::Once || args.cache_weights;
+    subject.cache.as_ref().filter(|_| keeps).map(|folder| GraphCache {
+        folder: folder.clone(),
+        with_weights: args.cache_weights,
+    })
 }
 
 /// Gives the options that a GPUXfile has for each provider.

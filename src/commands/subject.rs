@@ -1,4 +1,4 @@
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::bundle::{self, Bundle, GraphFiles, Plan, PlanOptions};
 use crate::fs;
@@ -24,6 +24,8 @@ pub struct Subject {
     pub signature: Signature,
     /// Where the files lie.
     pub files: ModelFiles,
+    /// Where what engines make of the graph is kept; `None` for files outside of the store.
+    pub cache: Option<PathBuf>,
     origin: Origin,
 }
 
@@ -79,6 +81,7 @@ impl Subject {
                 let (files, model) = bundle.graph(&store).or_fail(what)?;
                 let signature = model.signature().or_fail(what)?;
                 let gpuxfile = bundle.gpuxfile(&store).or_fail(what)?;
+                let cache = files.cache.clone();
                 let files = model_files(&files);
                 let digest = entry.descriptor.digest;
                 let origin = Origin::Store {
@@ -91,6 +94,7 @@ impl Subject {
                     model,
                     signature,
                     files,
+                    cache,
                     origin,
                 })
             }
@@ -113,6 +117,7 @@ impl Subject {
             model: plan.model().clone(),
             signature: plan.signature().clone(),
             files: model_files(plan.graph_files()),
+            cache: None,
             origin: Origin::Files(Box::new(plan)),
         }
     }

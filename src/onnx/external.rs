@@ -13,6 +13,8 @@ pub struct ExternalData {
     pub tensor: Label,
     /// The tensor's own name; empty for many that are no initializers.
     pub name: String,
+    /// Whether it is an initializer of the main graph.
+    pub is_main_initializer: bool,
     /// The file, relative to the graph's.
     pub location: Location,
     /// Where in the file the data begins. Units: bytes.
@@ -116,11 +118,17 @@ impl Model {
     /// Errors: data whose place cannot be told or whose length is not what its tensor needs.
     pub fn external(&self) -> Result<Vec<ExternalData>, Error> {
         let mut found = Vec::new();
+        let mut in_main = false;
         walk(&self.proto, &mut |item| {
-            if let Item::Tensor { tensor, place } = item
-                && is_external(tensor)
-            {
-                found.push(read_external(tensor, place)?);
+            match item {
+                Item::Graph { main, .. } => in_main = main,
+                Item::Node(_) => in_main = false,
+                Item::Tensor { tensor, place } if is_external(tensor) => {
+                    let mut external = read_external(tensor, place)?;
+                    external.is_main_initializer = in_main && place.is_initializer();
+                    found.push(external);
+                }
+                _ => {}
             }
             Ok(())
         })?;
@@ -174,6 +182,7 @@ pub(super) fn read_external(tensor: &TensorProto, place: Place<'_>) -> Result<Ex
     Ok(ExternalData {
         tensor: place.label(),
         name: tensor.name().to_owned(),
+        is_main_initializer: false,
         location,
         offset_bytes: offset_bytes.unwrap_or(0),
         length_bytes: needed_bytes,

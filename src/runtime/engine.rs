@@ -3,6 +3,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::ort::KeptGraph;
 use super::{Assignment, Call, Error, Value};
 use crate::onnx;
 use crate::tensor::Signature;
@@ -19,6 +20,11 @@ pub trait Engine {
 pub trait Session: Send {
     /// Gives what the model takes and gives, as the ONNX file declares it.
     fn signature(&self) -> &Signature;
+
+    /// Tells what became of the optimized graph; `None` where none was to be kept.
+    fn kept_graph(&self) -> Option<&KeptGraph> {
+        None
+    }
 
     /// Tells which provider has which node; `None` where the session was not asked to find out.
     fn assignment(&self) -> Option<&Assignment> {
@@ -59,6 +65,10 @@ pub struct SessionOptions {
     pub threads: Option<usize>,
     /// Whether weights are rearranged at load: slower to load, faster in batches.
     pub prepack: bool,
+    /// How far the graph is optimized on the processor.
+    pub optimization: Optimization,
+    /// Where optimized graphs of this model are kept; `None` keeps none.
+    pub cache: Option<GraphCache>,
     /// The number of the device among those of its provider.
     pub device: usize,
     /// What may be traded for speed.
@@ -69,6 +79,25 @@ pub struct SessionOptions {
     pub cache: Option<PathBuf>,
     /// Whether the session tells afterwards which provider has which node.
     pub explain: bool,
+}
+
+/// Says how far ONNX Runtime optimizes a graph on the processor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Optimization {
+    /// Whatever leaves the weights where they lie.
+    #[default]
+    Extended,
+    /// Also what rearranges weights: slower to load, faster to run.
+    All,
+}
+
+/// Says where the optimized graphs of one model are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GraphCache {
+    /// The model's own folder; it is made where it is missing.
+    pub folder: PathBuf,
+    /// Whether graphs are kept that have large weights in them, as the optimizer rearranged them.
+    pub with_weights: bool,
 }
 
 /// Is what a session may trade for speed; tuning looks for the best, and the default is exact and suits every model.

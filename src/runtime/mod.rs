@@ -18,7 +18,9 @@ pub mod tune;
 
 pub use assignment::{Assignment, Node, Partition, Share};
 pub use call::{Call, Cancel, Value};
-pub use engine::{ConvolutionSearch, Engine, ModelFiles, Session, SessionOptions, Settings, Source};
+pub use engine::{
+    ConvolutionSearch, Engine, GraphCache, ModelFiles, Optimization, Session, SessionOptions, Settings, Source,
+};
 pub use error::{Error, Foreign};
 pub use library::{Library, Looked, NotFound, OLDEST_VERSION, Refusal};
 pub use limits::{Broken, EXIT_CODE, LimitedAllocator, Limits, MemoryUse, Phase, Watchdog};

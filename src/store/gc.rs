@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use super::graph::Reach;
 use super::lock::StoreLock;
@@ -26,6 +27,15 @@ pub struct GcReport {
     pub ingests: Vec<String>,
     /// The bytes of the blobs and the files together.
     pub freed_bytes: u64,
+}
+
+/// Gives the size of all files below a folder.
+fn folder_bytes(folder: &Path) -> Result<u64, Error> {
+    let mut size_bytes = 0;
+    for file in fs::files_below(folder)? {
+        size_bytes += fs::stat_link(&folder.join(file))?.map_or(0, |found| found.size_bytes);
+    }
+    Ok(size_bytes)
 }
 
 impl Store {
@@ -57,11 +67,17 @@ impl Store {
         report.freed_bytes = report.blobs.iter().map(|blob| blob.size_bytes).sum::<u64>()
             + ingests.iter().map(|(_, size_bytes)| size_bytes).sum::<u64>();
         report.ingests = ingests.into_iter().map(|(name, _)| name).collect();
+        let gone = report.blobs.iter().map(|blob| blob.digest).collect();
+        let caches = self.stale_caches(&gone, options.all)?;
+        report.freed_bytes += caches.iter().map(|(_, size_bytes)| size_bytes).sum::<u64>();
         if !options.dry_run {
             if !report.entries.is_empty() {
                 self.write_index(&lock, &index)?;
             }
             self.delete(&lock, &report, &stale_leases)?;
+            for (folder, _) in caches {
+                fs::remove_folder(&folder)?;
+            }
         }
         Ok(report)
     }
@@ -145,21 +161,26 @@ impl Store {
         Ok(stale)
     }
 
-    /// Removes unpacked layers whose blob is gone, finished or not.
-    fn delete_unpacked(&self) -> Result<(), Error> {
-        let folder = self.layout().unpacked();
-        for name in fs::names(&folder)? {
-            let digest = name.split('.').next().unwrap_or_default().replacen('-', ":", 1);
-            let kept = match digest.parse() {
-                Ok(digest) => self.find(&digest)?.is_some(),
-                // Not a name of ours.
-                Err(_) => true,
-            };
-            if !kept {
-                fs::remove_folder(&folder.join(name))?;
+    /// Lists what is kept for blobs beside them and goes with them, with its sizes: unpacked layers, finished or not, and
+    /// optimized graphs. With `all`, every optimized graph goes: it is made again in a moment.
+    fn stale_caches(&self, gone: &BTreeSet<Digest>, all: bool) -> Result<Vec<(PathBuf, u64)>, Error> {
+        let mut stale = Vec::new();
+        for (folder, all) in [(self.layout().unpacked(), false), (self.layout().optimized(), all)] {
+            for name in fs::names(&folder)? {
+                let digest = name.split('.').next().unwrap_or_default().replacen('-', ":", 1);
+                let is_stale = match digest.parse() {
+                    Ok(digest) => all || gone.contains(&digest) || self.find(&digest)?.is_none(),
+                    // Not a name of ours.
+                    Err(_) => false,
+                };
+                if is_stale {
+                    let path = folder.join(&name);
+                    let size_bytes = folder_bytes(&path)?;
+                    stale.push((path, size_bytes));
+                }
             }
         }
-        Ok(())
+        Ok(stale)
     }
 
     fn delete(&self, _: &StoreLock, report: &GcReport, stale_leases: &[String]) -> Result<(), Error> {
@@ -172,12 +193,14 @@ impl Store {
         for name in stale_leases {
             fs::remove(&self.layout().leases().join(name))?;
         }
-        for folder in self.layout().replaced_in() {
+        let mut folders = self.layout().replaced_in().to_vec();
+        let optimized = self.layout().optimized();
+        folders.extend(fs::names(&optimized)?.iter().map(|name| optimized.join(name)));
+        for folder in folders {
             for name in fs::names(&folder)?.iter().filter(|name| fs::is_temporary(name)) {
                 fs::remove(&folder.join(name))?;
             }
         }
-        self.delete_unpacked()?;
         let removed: BTreeSet<Digest> = report.blobs.iter().map(|blob| blob.digest).collect();
         Ok(self.verdicts().compact(|digest| !removed.contains(digest))?)
     }

@@ -59,6 +59,11 @@ impl Layout {
         self.home.join("cache/unpacked")
     }
 
+    /// Gives the folder of optimized graphs, each model's under the name of its graph's digest.
+    pub(super) fn optimized(&self) -> PathBuf {
+        self.home.join("cache/optimized")
+    }
+
     fn version(&self) -> PathBuf {
         self.home.join("version")
     }

@@ -108,6 +108,13 @@ impl Store {
             .join(format!("{}-{}", digest.algorithm().name(), digest.hex()))
     }
 
+    /// Gives the folder for what engines make of a graph; [`Store::gc`] removes it with the graph's blob.
+    pub fn optimized(&self, digest: &Digest) -> PathBuf {
+        self.layout()
+            .optimized()
+            .join(format!("{}-{}", digest.algorithm().name(), digest.hex()))
+    }
+
     fn layout(&self) -> &Layout {
         &self.inner.layout
     }

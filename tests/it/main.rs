@@ -16,6 +16,7 @@ mod fixtures;
 mod foreign;
 mod hostile_models;
 mod hostile_registry;
+mod kept_graphs;
 mod killed;
 mod killed_transfers;
 mod limits;

@@ -200,6 +200,56 @@ fn external_weights_are_mapped_and_not_copied() {
     );
 }
 
+#[test]
+#[cfg(target_os = "linux")]
+fn sessions_of_one_model_share_its_weights_as_they_lie_and_as_they_are_rearranged() {
+    const WEIGHTS_BYTES: u64 = 128 << 20;
+    let folder = tempfile::tempdir().unwrap();
+    let files = write_wide(folder.path(), WEIGHTS_BYTES);
+    let engine = engine();
+    let model = Model::parse(std::fs::read(&files.graph).unwrap().into()).unwrap();
+    let source = Source {
+        files: &files,
+        model: &model,
+        signature: &model.signature().unwrap(),
+    };
+    for prepack in [false, true] {
+        let options = SessionOptions {
+            prepack,
+            ..SessionOptions::default()
+        };
+        let mut open = Vec::new();
+        let mut answers = Vec::new();
+        let mut grown = Vec::new();
+        let before = anonymous_bytes();
+        for _ in 0..4 {
+            let mut session = engine.load(&source, &options).unwrap();
+            let x = Tensor::from_vec([1, 1024], vec![1f32; 1024]).unwrap();
+            answers.push(run(session.as_mut(), x).unwrap());
+            open.push(session);
+            grown.push(anonymous_bytes().saturating_sub(before));
+        }
+        assert!(answers.iter().all(|answer| answer == &answers[0]));
+        // The first makes the rearranged copy; the others add next to nothing.
+        let more = grown[3].saturating_sub(grown[0]);
+        assert!(more < WEIGHTS_BYTES / 8, "prepack {prepack}: {grown:?}");
+        assert_eq!(grown[0] > WEIGHTS_BYTES, prepack, "{grown:?}");
+        // A session that is left uses what the others made, though they are gone.
+        let mut last = open.pop().unwrap();
+        drop(open);
+        let x = Tensor::from_vec([1, 1024], vec![1f32; 1024]).unwrap();
+        assert_eq!(run(last.as_mut(), x).unwrap(), answers[0]);
+    }
+}
+
+/// The memory of this process that is no file's, now.
+#[cfg(target_os = "linux")]
+fn anonymous_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+}
+
 /// Writes a model that multiplies by external weights of zeros, which take no room on disk.
 #[cfg(target_os = "linux")]
 fn write_wide(folder: &Path, weights_bytes: u64) -> ModelFiles {

@@ -174,6 +174,23 @@ fn zeros(port: &Value) -> String {
 }
 
 #[test]
+fn integers_that_the_embedded_engine_does_not_hold_are_refused_in_shards_too() {
+    let gpux = Gpux::new().with_onnxruntime();
+    let folder = TempDir::new().unwrap();
+    for (value, holds) in [(7, true), (1 << 40, false)] {
+        let model = crate::support::graph::write_lookup(folder.path(), 20_000, value);
+        gpux.ok(["build", text(&model), "-t", "lookup:1"]);
+        assert_eq!(shards(&gpux, "lookup:1").len(), 1);
+        for operand in [text(&model), "lookup:1"] {
+            let answer = gpux.run(["run", operand, "--provider", "embedded", "--input", "[19999]"]);
+            assert_eq!(answer.code == Some(0), holds, "{operand}: {answer:?}");
+            let answer = gpux.json(["run", operand, "--provider", "cpu", "--input", "[19999]"]);
+            assert_eq!(answer["outputs"]["y"]["data"][0], value);
+        }
+    }
+}
+
+#[test]
 fn real_models_go_round_to_the_very_file() {
     for (name, most_shards) in [("minilm", 40), ("resnet50", 60)] {
         let gpux = Gpux::new();

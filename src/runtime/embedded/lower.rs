@@ -11,7 +11,7 @@ use prost::bytes::Bytes;
 
 use super::Error;
 use crate::onnx::Model;
-use crate::onnx::proto::{AttributeProto, GraphProto, NodeProto, StringStringEntryProto, TensorProto};
+use crate::onnx::proto::{AttributeProto, GraphProto, ModelProto, NodeProto, StringStringEntryProto, TensorProto};
 use crate::tensor::{DType, TensorName};
 
 /// Is what rten is given.
@@ -22,11 +22,39 @@ pub(super) struct Lowered {
     pub names: BTreeMap<String, String>,
 }
 
+/// Brings into the graph what lies outside of it and is not mapped: types that rten converts. int64 is among them, whose
+/// values decide whether the engine is offered the model.
+///
+/// Shape: `None` where nothing has to come in; what comes in is lent from `files`.
+/// Errors: [`Error`] where external data is not described, not there or too short.
+pub(super) fn bring_inside(model: &Model, files: &BTreeMap<&str, Bytes>) -> Result<Option<ModelProto>, Error> {
+    let converted = |tensor: &TensorProto| is_external(tensor) && !is_mapped(tensor);
+    let graph = model.proto().graph.as_ref();
+    let wanted = |graph: &GraphProto| graph.initializer.iter().any(converted) || constants(&graph.node).any(converted);
+    if !graph.is_some_and(wanted) {
+        return Ok(None);
+    }
+    let mut proto = model.proto().clone();
+    if let Some(graph) = &mut proto.graph {
+        for tensor in outside(graph).filter(|tensor| !is_mapped(tensor)) {
+            let found = find(tensor, files)?;
+            tensor.raw_data = Some(found.bytes);
+            tensor.external_data.clear();
+            tensor.data_location = None;
+        }
+    }
+    Ok(Some(proto))
+}
+
 /// Rewrites the graph where that is needed, and lends it as it is where not.
 ///
-/// `files` holds the bytes of each location that external data names.
+/// `files` holds the bytes of each location that external data names, and `inside` what [`bring_inside`] gave.
 /// Errors: [`Error`] where external data is not described, not there or too short.
-pub(super) fn lower(model: &Model, files: &BTreeMap<&str, Bytes>) -> Result<Lowered, Error> {
+pub(super) fn lower(
+    model: &Model,
+    inside: Option<ModelProto>,
+    files: &BTreeMap<&str, Bytes>,
+) -> Result<Lowered, Error> {
     let mut lowered = Lowered {
         graph: model.bytes().clone(),
         names: BTreeMap::new(),
@@ -34,29 +62,14 @@ pub(super) fn lower(model: &Model, files: &BTreeMap<&str, Bytes>) -> Result<Lowe
     let wanted = |graph: &GraphProto| {
         graph.node.iter().any(is_arg)
             || graph.initializer.iter().any(is_external)
-            || graph
-                .node
-                .iter()
-                .flat_map(|node| &node.attribute)
-                .filter_map(|a| a.t.as_deref())
-                .any(is_external)
+            || constants(&graph.node).any(is_external)
     };
-    if !model.proto().graph.as_ref().is_some_and(wanted) {
+    if inside.is_none() && !model.proto().graph.as_ref().is_some_and(wanted) {
         return Ok(lowered);
     }
-    let mut proto = model.proto().clone();
+    let mut proto = inside.unwrap_or_else(|| model.proto().clone());
     if let Some(graph) = &mut proto.graph {
-        let inside = graph
-            .node
-            .iter_mut()
-            .flat_map(|node| &mut node.attribute)
-            .filter_map(|a| a.t.as_deref_mut());
-        for tensor in graph
-            .initializer
-            .iter_mut()
-            .chain(inside)
-            .filter(|tensor| is_external(tensor))
-        {
+        for tensor in outside(graph) {
             point(tensor, files, &mut lowered.names)?;
         }
         graph.node = std::mem::take(&mut graph.node)
@@ -68,16 +81,47 @@ pub(super) fn lower(model: &Model, files: &BTreeMap<&str, Bytes>) -> Result<Lowe
     Ok(lowered)
 }
 
+fn constants(nodes: &[NodeProto]) -> impl Iterator<Item = &TensorProto> {
+    nodes
+        .iter()
+        .flat_map(|node| &node.attribute)
+        .filter_map(|attribute| attribute.t.as_deref())
+}
+
+/// Gives the tensors of the graph that lie outside of it; a graph within it is refused before.
+fn outside(graph: &mut GraphProto) -> impl Iterator<Item = &mut TensorProto> {
+    let inside = graph
+        .node
+        .iter_mut()
+        .flat_map(|node| &mut node.attribute)
+        .filter_map(|attribute| attribute.t.as_deref_mut());
+    graph
+        .initializer
+        .iter_mut()
+        .chain(inside)
+        .filter(|tensor| is_external(tensor))
+}
+
+/// Tells whether rten reads the elements where they lie in a file.
+fn is_mapped(tensor: &TensorProto) -> bool {
+    let dtype = DType::from_onnx(tensor.data_type());
+    matches!(dtype, Some(DType::F32 | DType::I32 | DType::I8 | DType::U8))
+}
+
 fn is_external(tensor: &TensorProto) -> bool {
     tensor.data_location() == 1
 }
 
-/// Describes a tensor's external data as rten wants it.
-fn point(
-    tensor: &mut TensorProto,
-    files: &BTreeMap<&str, Bytes>,
-    names: &mut BTreeMap<String, String>,
-) -> Result<(), Error> {
+/// Is where a tensor's external data lies.
+struct Outside {
+    location: String,
+    offset: u64,
+    length: u64,
+    bytes: Bytes,
+}
+
+/// Finds a tensor's external data among the files.
+fn find(tensor: &TensorProto, files: &BTreeMap<&str, Bytes>) -> Result<Outside, Error> {
     let name = || TensorName::new(tensor.name());
     let fault = |key| Error::ExternalEntry { tensor: name(), key };
     let text = |key: &'static str| {
@@ -104,9 +148,30 @@ fn point(
             file_bytes,
         });
     }
+    let bytes = file.slice(offset as usize..end_bytes as usize);
+    Ok(Outside {
+        location,
+        offset,
+        length,
+        bytes,
+    })
+}
+
+/// Describes a tensor's external data as rten wants it.
+fn point(
+    tensor: &mut TensorProto,
+    files: &BTreeMap<&str, Bytes>,
+    names: &mut BTreeMap<String, String>,
+) -> Result<(), Error> {
+    let Outside {
+        location,
+        offset,
+        length,
+        bytes,
+    } = find(tensor, files)?;
     // rten lends the bytes to its kernels where they lie, and those want whole words on word boundaries.
     if offset % 8 != 0 {
-        tensor.raw_data = Some(file.slice(offset as usize..end_bytes as usize));
+        tensor.raw_data = Some(bytes);
         tensor.external_data.clear();
         tensor.data_location = None;
         return Ok(());

@@ -6,10 +6,11 @@ use bytes::Bytes;
 use rten::{ModelOptions, NodeId, RunOptions, ThreadPool};
 
 use super::Error;
-use super::capability::capability;
+use super::capability::check;
 use super::convert::{lend, take};
 use super::lasting::Lasting;
-use super::lower::lower;
+use super::lower::{Lowered, bring_inside, lower};
+use super::table::COMMITTED;
 use super::threads;
 use crate::fs;
 use crate::quiet;
@@ -45,10 +46,17 @@ impl Embedded {
 
 impl Engine for Embedded {
     fn load(&self, source: &Source<'_>, options: &SessionOptions) -> Result<Box<dyn Session>, RuntimeError> {
-        if self.checks {
-            capability(source.model).map_err(Error::Unsupported)?;
+        let mut files = BTreeMap::new();
+        for (location, path) in &source.files.external {
+            files.insert(location.as_str(), fs::map(path)?);
         }
-        let mut session = load(source, options)?;
+        let inside = bring_inside(source.model, &files)?;
+        if self.checks {
+            let seen = inside.as_ref().unwrap_or(source.model.proto());
+            check(seen, COMMITTED).map_err(Error::Unsupported)?;
+        }
+        let lowered = lower(source.model, inside, &files)?;
+        let mut session = load(source, (lowered, files), options)?;
         if options.explain {
             let nodes = source.model.nodes()?.into_iter();
             let nodes = nodes.map(|node| Node {
@@ -81,12 +89,11 @@ struct EmbeddedSession {
     pool: Option<Arc<ThreadPool>>,
 }
 
-fn load(source: &Source<'_>, options: &SessionOptions) -> Result<EmbeddedSession, Error> {
-    let mut files = BTreeMap::new();
-    for (location, path) in &source.files.external {
-        files.insert(location.as_str(), fs::map(path)?);
-    }
-    let lowered = lower(source.model, &files)?;
+fn load(
+    source: &Source<'_>,
+    (lowered, mut files): (Lowered, BTreeMap<&str, Bytes>),
+    options: &SessionOptions,
+) -> Result<EmbeddedSession, Error> {
     let mut reader = ModelOptions::with_all_ops();
     reader.prepack_weights(options.prepack);
     let mut bytes = Lasting::default();

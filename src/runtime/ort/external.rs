@@ -10,35 +10,62 @@ use crate::runtime::{Error, Source};
 pub(super) struct Located {
     /// The folder that the locations in the graph start from; `None` where there is no external data.
     pub folder: Option<String>,
-    /// The bytes of the graph.
-    pub graph: Bytes,
+    /// Where the graph is loaded from.
+    pub place: Place,
+    /// The file of each location, as the model's own graph writes it, links resolved.
+    pub files: BTreeMap<String, PathBuf>,
+}
+
+/// Is where ONNX Runtime loads a graph from.
+pub(super) enum Place {
+    /// Its file, where it lies.
+    File(PathBuf),
+    /// Its bytes.
+    Memory(Bytes),
+}
+
+impl Located {
+    /// Gives the size of the graph, weights within it included.
+    pub fn graph_bytes(&self) -> u64 {
+        match &self.place {
+            Place::File(path) => fs::stat(path).ok().flatten().map_or(0, |found| found.size_bytes),
+            Place::Memory(graph) => graph.len() as u64,
+        }
+    }
 }
 
 /// Finds one folder that all external data lies under, and renames locations in the graph where they differ from there.
 ///
 /// ONNX Runtime maps external files only from disk, by one folder and a relative path, and refuses symbolic links on
-/// the way: so paths are resolved first.
+/// the way: so paths are resolved first. Where the data lies beside the graph's own file under the names that the graph has,
+/// as in the store, that file is loaded as it is.
 pub(super) fn locate(source: &Source<'_>) -> Result<Located, Error> {
     let files = resolve(source)?;
     let Some(folder) = common_folder(files.values()) else {
         return Ok(Located {
             folder: None,
-            graph: source.model.bytes().clone(),
+            place: Place::Memory(source.model.bytes().clone()),
+            files,
         });
     };
     let mut locations = BTreeMap::new();
-    for (location, file) in files {
-        let relative = file.strip_prefix(&folder).unwrap_or(&file);
-        locations.insert(location, text(relative)?.replace(MAIN_SEPARATOR, "/"));
+    for (location, file) in &files {
+        let relative = file.strip_prefix(&folder).unwrap_or(file);
+        locations.insert(location.clone(), text(relative)?.replace(MAIN_SEPARATOR, "/"));
     }
-    let graph = if locations.iter().all(|(written, found)| written == found) {
-        source.model.bytes().clone()
+    let place = if locations.iter().any(|(written, found)| written != found) {
+        Place::Memory(source.model.rewrite_external(&locations)?)
     } else {
-        source.model.rewrite_external(&locations)?
+        let path = fs::canonical(&source.files.graph)?;
+        match path.parent() == Some(&folder) {
+            true => Place::File(path),
+            false => Place::Memory(source.model.bytes().clone()),
+        }
     };
     Ok(Located {
         folder: Some(text(&folder)?.to_owned()),
-        graph,
+        place,
+        files,
     })
 }
 

@@ -13,6 +13,7 @@ mod raw;
 mod session;
 mod stopper;
 mod tensors;
+mod weights;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,6 +27,7 @@ use ort::session::builder::SessionBuilder;
 pub use cuda::Error as CudaError;
 pub use device::DeviceValue;
 pub use provider::Provider;
+pub use weights::KeptGraph;
 
 use super::{
     Error, Foreign, Library, LibrarySources, ProviderKind, Session, SessionOptions, Source, library, usable_threads,
@@ -198,13 +200,8 @@ impl super::Engine for Engine {
                 .with_config_entry(assignment::OPTION, "1")
                 .map_err(|error| failed(error.into()))?;
         }
-        if let Some(folder) = &external.folder {
-            builder = builder
-                .with_config_entry("session.model_external_initializers_file_folder_path", folder)
-                .map_err(|error| failed(error.into()))?;
-        }
-        let loaded = builder.commit_from_memory(&external.graph).map_err(failed)?;
-        let mut session = GraphSession::new(loaded, source.signature)?;
+        let committed = weights::commit(builder, (source, &external), options, self.provider.kind)?;
+        let mut session = GraphSession::new(committed, source.signature)?;
         if accelerated || options.explain {
             let assignment = assignment::read(session.inner()).map_err(failed)?;
             // A provider that has nothing to do is not what was asked for.

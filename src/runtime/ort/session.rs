@@ -6,6 +6,7 @@ use ort::value::Outlet;
 
 use super::bound::{Bound, BoundCall};
 use super::stopper::{Stopper, Timer};
+use super::weights::{Committed, KeptGraph, Shared};
 use super::{raw, tensors};
 use crate::runtime::{Assignment, Call, Error, Foreign, Session, Value};
 use crate::tensor::{Port, Signature};
@@ -15,6 +16,9 @@ pub(super) struct GraphSession {
     /// The way to a device's memory, dropped before the session; `None` where ONNX Runtime takes host memory itself.
     bound: Option<Bound>,
     session: OrtSession,
+    /// Dropped after the session, which looks into it: fields drop in this order.
+    _shared: Option<Arc<Shared>>,
+    kept: Option<KeptGraph>,
     signature: Signature,
     assignment: Option<Assignment>,
     stopper: Arc<Stopper>,
@@ -26,7 +30,8 @@ impl GraphSession {
     /// Joins what ONNX Runtime loaded with what the ONNX file declares.
     ///
     /// Errors: [`Error::PortNames`] where the two have other names or another order.
-    pub(super) fn new(session: OrtSession, signature: &Signature) -> Result<Self, Error> {
+    pub(super) fn new(committed: Committed, signature: &Signature) -> Result<Self, Error> {
+        let Committed { session, shared, kept } = committed;
         same_names(session.inputs(), &signature.inputs)?;
         same_names(session.outputs(), &signature.outputs)?;
         for port in signature.inputs.iter().chain(&signature.outputs) {
@@ -44,6 +49,8 @@ impl GraphSession {
             bound: None,
             assignment: None,
             session,
+            _shared: shared,
+            kept,
             signature: signature.clone(),
             stopper: Arc::new(Stopper::new(options)),
             timer: None,
@@ -100,6 +107,10 @@ impl GraphSession {
 impl Session for GraphSession {
     fn signature(&self) -> &Signature {
         &self.signature
+    }
+
+    fn kept_graph(&self) -> Option<&KeptGraph> {
+        self.kept.as_ref()
     }
 
     fn assignment(&self) -> Option<&Assignment> {

@@ -81,15 +81,24 @@ pub fn function(name: &str, mut nodes: Vec<NodeProto>) -> FunctionProto {
     }
 }
 
-/// A model from `x` to `y` that adds two weights of so many float32 to it.
+/// A model from `x` to `y` that adds one weight of so many float32 to it and multiplies by another.
 pub fn write_two_weights(folder: &Path, length: usize) -> PathBuf {
+    write_weights(folder, length, ["Add", "Mul"])
+}
+
+/// The same weights, used the other way round.
+pub fn write_two_weights_otherwise(folder: &Path, length: usize) -> PathBuf {
+    write_weights(folder, length, ["Mul", "Add"])
+}
+
+fn write_weights(folder: &Path, length: usize, operators: [&str; 2]) -> PathBuf {
     let weight = |name: &str, value: f32| {
         let bytes = value.to_le_bytes().repeat(length);
         tensor(name, DType::F32, &[length as i64], &bytes)
     };
     let nodes = vec![
-        node("Add", &["x", "first"], &["sum"]),
-        node("Mul", &["sum", "second"], &["y"]),
+        node(operators[0], &["x", "first"], &["between"]),
+        node(operators[1], &["between", "second"], &["y"]),
     ];
     let mut graph = from_x_to_y(nodes, vec![weight("first", 1.0), weight("second", 2.0)]);
     graph.input = vec![port("x", DType::F32, &[length as i64])];
@@ -103,6 +112,20 @@ pub fn write_external_weight(folder: &Path, length: usize, place: (&str, usize))
     let mut graph = from_x_to_y(vec![node("Add", &["x", "w"], &["y"])], vec![weight]);
     graph.input = vec![port("x", DType::F32, &[length as i64])];
     graph.output = vec![port("y", DType::F32, &[length as i64])];
+    write(folder, graph, Vec::new())
+}
+
+/// A model that gives the element at `x` of so many int64, all of which are `value`.
+pub fn write_lookup(folder: &Path, length: usize, value: i64) -> PathBuf {
+    let table = tensor(
+        "table",
+        DType::I64,
+        &[length as i64],
+        &value.to_le_bytes().repeat(length),
+    );
+    let mut graph = from_x_to_y(vec![node("Gather", &["table", "x"], &["y"])], vec![table]);
+    graph.input = vec![port("x", DType::I64, &[1])];
+    graph.output = vec![port("y", DType::I64, &[1])];
     write(folder, graph, Vec::new())
 }
 

@@ -27,12 +27,13 @@ test-deps: ## The Python environment, models, registry and copier that the tests
 first-command: ## The first command of the README as it stands there, built for release
 	scripts/first-command.sh
 
-soak: test-deps ## The tests that kill a command at random moments, at their full counts
-	GPUX_SOAK=1 cargo $(RUN_TESTS) --locked --test it killed
+soak: test-deps ## The tests that kill a command at random moments, at their full counts, and models of 3 GiB
+	GPUX_SOAK=1 cargo $(RUN_TESTS) --locked --test it -- killed weights::large
 
 bench: test-deps ## Measures gpux against its yardsticks and writes docs/benchmarks.md
 	cargo build --locked --release --features yardstick --bin gpux --bin yardstick
 	$(PYTHON) bench/run.py
+	$(PYTHON) bench/weights.py
 
 bench-pipelines: ## Measures pictures and texts beside Pillow, tokenizers and onnxruntime
 	python3 -m venv target/pictures-venv

@@ -12,6 +12,8 @@ use tempfile::TempDir;
 use crate::support::{Answer, Gpux, deps, distribution::Distribution};
 
 mod hostile;
+#[cfg(unix)]
+mod large;
 mod moved;
 mod random;
 

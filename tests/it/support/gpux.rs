@@ -42,6 +42,12 @@ impl Gpux {
         self
     }
 
+    /// Has its home in `folder`, where there is room for what is large.
+    pub fn with_home_beside(mut self, folder: &Path) -> Gpux {
+        self.home = TempDir::new_in(folder).unwrap();
+        self
+    }
+
     /// Runs commands in `folder` instead of the repository.
     pub fn in_folder(mut self, folder: &Path) -> Gpux {
         self.current_dir = folder.to_owned();

@@ -129,6 +129,15 @@ pub fn write_lookup(folder: &Path, length: usize, value: i64) -> PathBuf {
     write(folder, graph, Vec::new())
 }
 
+/// A model that gives the rows at `x`, three of them, of a table of float32 in a file.
+pub fn write_table(folder: &Path, (rows, row): (usize, usize), location: &str) -> PathBuf {
+    let table = external("table", DType::F32, &[rows as i64, row as i64], location);
+    let mut graph = from_x_to_y(vec![node("Gather", &["table", "x"], &["y"])], vec![table]);
+    graph.input = vec![port("x", DType::I64, &[3])];
+    graph.output = vec![port("y", DType::F32, &[3, row as i64])];
+    write(folder, graph, Vec::new())
+}
+
 /// A node of ONNX's own operators, named as its operator.
 pub fn node(operator: &str, inputs: &[&str], outputs: &[&str]) -> NodeProto {
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();

@@ -17,8 +17,15 @@ pub(in crate::runtime::ort) struct Shared {
     prepacked: PrepackedWeights,
 }
 
-/// The models that are in use, by the file of the graph as it was.
-static IN_USE: Mutex<Vec<(PathBuf, Option<Stat>, Weak<Shared>)>> = Mutex::new(Vec::new());
+/// Is a model that a session is open of.
+struct InUse {
+    graph: PathBuf,
+    /// The file of the graph as it was.
+    stat: Option<Stat>,
+    shared: Weak<Shared>,
+}
+
+static IN_USE: Mutex<Vec<InUse>> = Mutex::new(Vec::new());
 
 impl Shared {
     /// Gives what the sessions of a model share; `None` where no weight lies outside of its graph.
@@ -26,19 +33,23 @@ impl Shared {
         if located.files.is_empty() {
             return Ok(None);
         }
-        let path = fs::canonical(&source.files.graph)?;
-        let stat = fs::stat(&path)?;
+        let graph = fs::canonical(&source.files.graph)?;
+        let stat = fs::stat(&graph)?;
         let mut in_use = IN_USE.lock().unwrap_or_else(PoisonError::into_inner);
-        in_use.retain(|(_, _, shared)| shared.strong_count() > 0);
-        let known = in_use.iter().find(|(known, at, _)| *known == path && *at == stat);
-        if let Some(shared) = known.and_then(|(_, _, shared)| shared.upgrade()) {
+        in_use.retain(|model| model.shared.strong_count() > 0);
+        let known = in_use.iter().find(|model| model.graph == graph && model.stat == stat);
+        if let Some(shared) = known.and_then(|model| model.shared.upgrade()) {
             return Ok(Some(shared));
         }
         let shared = Arc::new(Shared {
             initializers: initializers(source, located)?,
             prepacked: PrepackedWeights::new(),
         });
-        in_use.push((path, stat, Arc::downgrade(&shared)));
+        in_use.push(InUse {
+            graph,
+            stat,
+            shared: Arc::downgrade(&shared),
+        });
         Ok(Some(shared))
     }
 

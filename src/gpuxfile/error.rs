@@ -217,6 +217,45 @@ pub enum Problem {
     /// A step lacks what it is about.
     #[error("`{step}` needs {expected}")]
     StepNeeds { step: String, expected: &'static str },
+    /// The models are named twice over.
+    #[error("`model` names the only model and `models` several; keep one of the two")]
+    ModelAndModels,
+    /// A model's name would be a path.
+    #[error("a model cannot be named `{0}`: its name becomes that of a file, and has no `/`")]
+    ModelName(String),
+    /// A list or mapping is too long.
+    #[error("`{key}` has more than {limit} entries")]
+    TooMany { key: String, limit: usize },
+    /// A place that no token has.
+    #[error("a forced token stands at a place from 1 to {limit}, which is counted from the first of `start`")]
+    ForcedPlace { limit: u64 },
+    /// Generation knows three models.
+    #[error("`generation` does not know the model `{name}`; it runs `encoder`, `decoder` and `decoder_with_past`")]
+    GenerationModel { name: String },
+    /// There is nothing that generates.
+    #[error("`generation` needs a model named `decoder`")]
+    NoDecoder,
+    /// A decoder beside an encoder has nothing to start from.
+    #[error("`generation` needs `start`: the tokens from which the decoder goes on")]
+    NoStart,
+    /// An input of a decoder is not known.
+    #[error("nothing feeds input `{name}` ({dtype} {shape}) of `{model}`: each but the tokens {needs}")]
+    Unfed {
+        model: String,
+        name: String,
+        dtype: DType,
+        shape: Shape,
+        needs: &'static str,
+    },
+    /// A decoder gives no scores.
+    #[error("`{model}` has no output `logits` of floating-point numbers, [batch, tokens, vocabulary]")]
+    NoLogits { model: String },
+    /// A past value comes from nowhere.
+    #[error("a decoder takes `past_key_values.{name}`, and `{model}` has no output `present.{name}`")]
+    NoPresent { model: String, name: String },
+    /// Generation makes the answer.
+    #[error("`generation` makes the answer, and leaves nothing to `postprocessing`")]
+    GenerationAnswers,
     /// A step stands where it cannot.
     #[error("`{step}` cannot follow `{before}`: {why}")]
     StepOrder {

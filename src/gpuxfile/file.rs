@@ -3,6 +3,7 @@ use std::time::Duration;
 use crate::tensor::{DType, Dim, TensorName};
 
 use super::error::{Error, Problem};
+use super::generation::Generation;
 use super::name::ArtifactName;
 use super::notice::Notice;
 use super::paths::{ContextPath, Pattern};
@@ -25,9 +26,9 @@ pub struct Gpuxfile {
     pub licenses: Vec<String>,
     /// Who made the model.
     pub authors: Vec<String>,
-    /// The ONNX file.
+    /// The ONNX file; of several, the one that takes what a person gives: `encoder`, else the first.
     pub model: Located<ContextPath>,
-    /// Further models by name; no effect yet.
+    /// The ONNX files by name, where there are several.
     pub models: Vec<(String, Located<ContextPath>)>,
     /// What the file says of the model's inputs; those it does not list come from the model.
     pub inputs: Vec<PortDeclaration>,
@@ -43,6 +44,8 @@ pub struct Gpuxfile {
     pub preprocessing: Vec<InputPipeline>,
     /// How tensors become answers; empty where tensors are the answer.
     pub postprocessing: Vec<OutputPipeline>,
+    /// How text is generated, where it is.
+    pub generation: Option<Located<Generation>>,
     /// Free data of the author, in the order of the file.
     pub metadata: Vec<(String, Value)>,
     pub(super) trace: Trace,
@@ -133,6 +136,30 @@ impl PartialEq for Trace {
 }
 
 impl Gpuxfile {
+    /// Gives the models with their names; a model that is alone is called `model`.
+    pub fn graphs(&self) -> Vec<(&str, &Located<ContextPath>)> {
+        match self.models.is_empty() {
+            true => vec![("model", &self.model)],
+            false => self.models.iter().map(|(name, path)| (name.as_str(), path)).collect(),
+        }
+    }
+
+    /// Gives the place of [`Gpuxfile::model`] among [`Gpuxfile::graphs`].
+    pub fn entry(&self) -> usize {
+        self.models.iter().position(|(name, _)| name == "encoder").unwrap_or(0)
+    }
+
+    /// Gives the file with other paths for its models, in the order of [`Gpuxfile::graphs`].
+    pub fn with_graphs(mut self, paths: Vec<ContextPath>) -> Gpuxfile {
+        if let Some(path) = paths.get(self.entry()) {
+            self.model.value = path.clone();
+        }
+        for ((_, model), path) in self.models.iter_mut().zip(paths) {
+            model.value = path;
+        }
+        self
+    }
+
     /// Gives a line for each key that has no effect, or not the one it names, in the order of the file.
     pub fn notices(&self) -> &[Notice] {
         &self.trace.notices

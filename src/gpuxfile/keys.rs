@@ -16,7 +16,17 @@ pub(super) const ROOT_KEYS: &[&str] = &[
     "serving",
     "preprocessing",
     "postprocessing",
+    "generation",
     "metadata",
+];
+pub(super) const GENERATION_KEYS: &[&str] = &[
+    "tokenizer",
+    "max_tokens",
+    "start",
+    "end",
+    "forced",
+    "suppress",
+    "suppress_first",
 ];
 pub(super) const MODEL_KEYS: &[&str] = &["source"];
 pub(super) const PORT_KEYS: &[&str] = &[
@@ -152,4 +162,5 @@ pub const KEYS: &[(&str, &[&str])] = &[
     ("runtime", RUNTIME_KEYS),
     ("serving", SERVING_KEYS),
     ("preprocessing", PREPROCESSING_KEYS),
+    ("generation", GENERATION_KEYS),
 ];

@@ -7,6 +7,7 @@ mod check;
 mod error;
 mod fields;
 mod file;
+mod generation;
 mod keys;
 mod name;
 mod node;
@@ -26,6 +27,7 @@ mod yaml;
 
 pub use error::{Error, FileRole, Limit, PortKind, Problem};
 pub use file::{Gpuxfile, Labels, PortDeclaration, ProviderOptions, Runtime, Serving};
+pub use generation::{Decoder, DecoderInput, GENERATION_MODELS, Generation, Wiring};
 pub use keys::{KEYS, STEP_KEYS};
 pub use name::{ArtifactName, NameFault};
 pub use notice::{Notice, NoticeReason};

@@ -1,6 +1,7 @@
 use super::error::{Error, PortKind, Problem, printable};
 use super::fields::{Field, Fields};
 use super::file::{Gpuxfile, PortDeclaration, ProviderOptions, Runtime, Serving, Trace};
+use super::generation::read_generation;
 use super::keys::{MODEL_KEYS, ROOT_KEYS, RUNTIME_KEYS, SERVING_KEYS};
 use super::name::{ArtifactName, NameFault};
 use super::node::{self, Content};
@@ -14,6 +15,8 @@ use super::{PROVIDERS, SIZE_LIMIT_BYTES, python};
 
 /// The most of anything that is counted: threads, instances, requests in a batch.
 const COUNT_LIMIT: u64 = 65_536;
+/// The most models of an artifact.
+const MODEL_LIMIT: usize = 64;
 
 /// Reads a GPUXfile, or a `gpux.yml` of the Python tool of the same name.
 ///
@@ -84,14 +87,21 @@ impl<'n> Reader<'n> {
             Some(field) => Some(field.prose()?.to_owned()).filter(|text| !text.is_empty()),
             None => None,
         };
+        let models = self.optional(&fields, "models", Reader::models)?.unwrap_or_default();
+        let entry = models.iter().find(|(name, _)| name == "encoder").or(models.first());
+        let model = match (fields.get("model"), entry) {
+            (Some(field), Some(_)) => return Err(field.error(Problem::ModelAndModels)),
+            (None, Some((_, path))) => path.clone(),
+            (_, None) => self.model(fields.need("model")?)?,
+        };
         let file = Gpuxfile {
             name,
             version,
             description,
             licenses: texts(&fields, "licenses")?,
             authors: texts(&fields, "authors")?,
-            model: self.model(fields.need("model")?)?,
-            models: self.optional(&fields, "models", Reader::models)?.unwrap_or_default(),
+            model,
+            models,
             inputs: self.ports(&fields, "inputs", PortKind::Input)?,
             outputs: self.ports(&fields, "outputs", PortKind::Output)?,
             files: self.optional(&fields, "files", Reader::files)?.unwrap_or_default(),
@@ -103,6 +113,10 @@ impl<'n> Reader<'n> {
             postprocessing: match fields.get("postprocessing") {
                 Some(field) => read_postprocessing(field)?,
                 None => Vec::new(),
+            },
+            generation: match fields.get("generation") {
+                Some(field) => Some(field.located(read_generation(&field)?)),
+                None => None,
             },
             metadata: self
                 .optional(&fields, "metadata", Reader::metadata)?
@@ -203,7 +217,6 @@ impl<'n> Reader<'n> {
     }
 
     fn models(&mut self, field: Field<'n>) -> Result<Vec<(String, Located<ContextPath>)>, Error> {
-        self.notice(&field, NoticeReason::NotYet);
         let mut models = Vec::new();
         for (key, entry) in field.entries()? {
             if let Err(fault) = ArtifactName::parse(key) {
@@ -211,6 +224,16 @@ impl<'n> Reader<'n> {
                     name: printable(key),
                     fault,
                     offer: ArtifactName::resembling(key).map(|name| name.to_string()),
+                };
+                return Err(Error::at(self.source, key.span, problem));
+            }
+            if key.contains('/') || models.len() == MODEL_LIMIT {
+                let problem = match key.contains('/') {
+                    true => Problem::ModelName(printable(key)),
+                    false => Problem::TooMany {
+                        key: field.name.clone(),
+                        limit: MODEL_LIMIT,
+                    },
                 };
                 return Err(Error::at(self.source, key.span, problem));
             }

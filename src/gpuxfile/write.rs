@@ -7,6 +7,7 @@ use super::Value;
 use super::check::from_model;
 use super::error::{Error, PortKind, Problem};
 use super::file::{Gpuxfile, Labels, PortDeclaration, Runtime, Serving};
+use super::generation::write_generation;
 use super::name::ArtifactName;
 use super::quantity::{write_duration, write_memory};
 use super::source::Located;
@@ -56,8 +57,9 @@ fn write(file: &Gpuxfile) -> String {
     write_text(&mut w, "description", file.description.as_deref());
     w.texts("licenses", &file.licenses);
     w.texts("authors", &file.authors);
-    w.below("model", |w| w.entry("source", &scalar(file.model.as_str())));
-    if !file.models.is_empty() {
+    if file.models.is_empty() {
+        w.below("model", |w| w.entry("source", &scalar(file.model.as_str())));
+    } else {
         w.below("models", |w| {
             for (name, path) in &file.models {
                 w.below(name, |w| w.entry("source", &scalar(path.as_str())));
@@ -71,6 +73,9 @@ fn write(file: &Gpuxfile) -> String {
     write_runtime(&mut w, &file.runtime);
     write_serving(&mut w, &file.serving);
     write_pipelines(&mut w, file);
+    if let Some(generation) = &file.generation {
+        write_generation(&mut w, &generation.value);
+    }
     if !file.metadata.is_empty() {
         w.value("metadata", &Value::Map(file.metadata.clone()));
     }

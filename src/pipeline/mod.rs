@@ -14,6 +14,7 @@ mod picture;
 mod prepared;
 mod sound;
 mod text;
+mod words;
 
 pub use answer::{Answer, Found, Label, Mask, Record};
 pub use draw::annotate;
@@ -21,6 +22,7 @@ pub use error::Error;
 pub use item::{Item, Request};
 pub use picture::{Frame, Limits};
 pub use prepared::Prepared;
+pub use words::{Vocabulary, Words};
 
 use std::collections::BTreeMap;
 

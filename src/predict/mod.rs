@@ -5,6 +5,7 @@
 
 pub mod batch;
 mod error;
+pub mod generate;
 mod predictor;
 mod stream;
 

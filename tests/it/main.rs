@@ -14,6 +14,7 @@ mod doctor;
 mod embedded;
 mod fixtures;
 mod foreign;
+mod generate;
 mod hostile_models;
 mod hostile_registry;
 mod kept_graphs;

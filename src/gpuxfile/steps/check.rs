@@ -43,7 +43,10 @@ impl Gpuxfile {
     /// Errors: an input or output that the model lacks, steps that make another type or shape than it takes or need
     /// another than it gives, an input fed twice.
     pub(in crate::gpuxfile) fn check_steps(&self, signature: &Signature) -> Result<(), Error> {
-        self.feeds(signature)?;
+        self.feeds(&self.given(signature))?;
+        if let (Some(_), Some(first)) = (&self.generation, self.postprocessing.first()) {
+            return Err(self.error_at(first.span(), Problem::GenerationAnswers));
+        }
         for pipeline in &self.postprocessing {
             self.check_output(pipeline, signature)?;
         }

@@ -59,12 +59,14 @@ impl InputPipeline {
 }
 
 impl Gpuxfile {
-    /// Gives the side files that the steps read, besides labels, each where it is named.
+    /// Gives the side files that the steps and generation read, besides labels, each where it is named.
     pub fn step_files(&self) -> Vec<(&ContextPath, Span)> {
         let inputs = self.preprocessing.iter().flat_map(|pipeline| &pipeline.steps);
         let outputs = self.postprocessing.iter().flat_map(|pipeline| &pipeline.steps);
         let of_inputs = inputs.filter_map(|step| Some((step.value.file()?, step.span)));
         let of_outputs = outputs.filter_map(|step| Some((step.value.file()?, step.span)));
-        of_inputs.chain(of_outputs).collect()
+        let generation = self.generation.as_ref();
+        let of_generation = generation.map(|generation| (&generation.tokenizer.value, generation.tokenizer.span));
+        of_inputs.chain(of_outputs).chain(of_generation).collect()
     }
 }

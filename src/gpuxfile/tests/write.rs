@@ -230,9 +230,15 @@ prop_compose! {
             "softmax", "[{top_k: 3}, {template: '{label}: {{'}]", "{detect: {form: ssd, scores: 1, classes: 'no'}}",
             "sentence", "{ctc: {blank: 1, delimiter: '|', tokenizer: t.json}}", "{threshold: 0.1}",
         ])),
+        generation in prop_oneof![
+            Just(""), Just("{}"),
+            Just("{tokenizer: a b.json, max_tokens: 7, start: [1, 2], end: 3, forced: {2: 5, 1: 0}, suppress: [9], suppress_first: [8, 9]}"),
+        ],
         metadata in entries(value()),
     ) -> Gpuxfile {
-        let text = format!("name: m\nmodel: m\npreprocessing: {preprocessing}\npostprocessing: {postprocessing}\n");
+        let text = format!(
+            "name: m\nmodel: m\npreprocessing: {preprocessing}\npostprocessing: {postprocessing}\ngeneration: {generation}\n"
+        );
         let steps = parse(&text, "GPUXfile").unwrap();
         Gpuxfile {
             name: at(ArtifactName::parse(&name).unwrap()),
@@ -240,7 +246,7 @@ prop_compose! {
             description,
             licenses,
             authors,
-            model: at(model),
+            model: models.values().next().cloned().map_or(at(model), at),
             models: models.into_iter().map(|(name, path)| (name, at(path))).collect(),
             inputs,
             outputs,
@@ -249,6 +255,7 @@ prop_compose! {
             serving,
             preprocessing: steps.preprocessing,
             postprocessing: steps.postprocessing,
+            generation: steps.generation,
             metadata,
             trace: Trace::default(),
         }
@@ -292,7 +299,7 @@ proptest! {
         let text = file.resolved(&signature).unwrap();
         let read = parse(&text, "GPUXfile").unwrap();
         prop_assert_eq!(&read, &file.filled(&signature), "\n{}", text);
-        let ports_alone = Gpuxfile { preprocessing: vec![], postprocessing: vec![], ..read.clone() };
+        let ports_alone = Gpuxfile { preprocessing: vec![], postprocessing: vec![], generation: None, ..read.clone() };
         prop_assert!(ports_alone.check(&signature).is_ok(), "\n{}", text);
         prop_assert_eq!(read.resolved(&signature).unwrap(), text);
     }

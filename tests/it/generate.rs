@@ -1,0 +1,234 @@
+//! Generation on both engines, against what transformers generates with the same weights.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use gpux::gpuxfile::{self, Gpuxfile};
+use gpux::onnx::Model;
+use gpux::pipeline::{Item, Pipeline, Request, SideFiles};
+use gpux::predict;
+use gpux::predict::generate::{End, Error, Generated, Generator};
+use gpux::runtime::embedded::Embedded;
+use gpux::runtime::{
+    self, Call, Cancel, Engine, LibrarySources, ModelFiles, Session, SessionOptions, Source, Value, ort,
+};
+use gpux::tensor::Signature;
+use serde::Deserialize;
+
+use crate::support::deps::{fixture, python_environment};
+
+/// Is what transformers made of one input.
+#[derive(Deserialize)]
+struct Golden {
+    sound: Option<String>,
+    input: Option<String>,
+    tokens: Vec<u32>,
+    text: String,
+}
+
+fn golden(model: &str) -> Vec<Golden> {
+    let path = fixture(&format!("generate/{model}/golden.json"));
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+impl Golden {
+    fn request(&self) -> Request {
+        match (&self.sound, &self.input) {
+            (Some(sound), _) => Item::Sound(std::fs::read(fixture(&format!("sound/{sound}"))).unwrap()).into(),
+            (None, Some(text)) => Item::Text(text.clone()).into(),
+            (None, None) => panic!("the golden file has an entry without an input"),
+        }
+    }
+}
+
+/// Is a loaded model that counts its calls.
+struct Loaded {
+    session: Box<dyn Session>,
+    calls: usize,
+}
+
+impl predict::Model for Loaded {
+    fn signature(&self) -> &Signature {
+        self.session.signature()
+    }
+
+    fn call(&mut self, inputs: &[Value], keep_on_device: &[bool]) -> Result<Vec<Value>, runtime::Error> {
+        self.calls += 1;
+        self.session.run(Call {
+            inputs,
+            keep_on_device,
+            deadline: None,
+            cancel: &Cancel::default(),
+        })
+    }
+}
+
+/// Is a generator with its models.
+struct Subject {
+    generator: Generator,
+    models: Vec<Loaded>,
+}
+
+impl Subject {
+    /// Loads the folder of a model with the GPUXfile there, changed.
+    fn load(model: &str, engine: &dyn Engine, change: impl Fn(&str) -> String) -> Subject {
+        let folder = fixture(&format!("generate/{model}"));
+        let text = change(&std::fs::read_to_string(folder.join("GPUXfile")).unwrap());
+        let gpuxfile = gpuxfile::parse(&text, "GPUXfile").unwrap();
+        let graphs = gpuxfile.graphs();
+        let paths = graphs.iter().map(|(_, path)| folder.join(path.value.as_str()));
+        let models: Vec<Loaded> = paths.map(|path| load(engine, path)).collect();
+        let signatures: Vec<&Signature> = models.iter().map(|model| model.session.signature()).collect();
+        let generator = Generator::new(&gpuxfile, &signatures, &side_files(&gpuxfile, &folder));
+        Subject {
+            generator: generator.unwrap().unwrap(),
+            models,
+        }
+    }
+
+    fn generate(&mut self, request: &Request) -> Result<(Generated, Vec<String>), Error> {
+        let mut models: Vec<&mut dyn predict::Model> = Vec::new();
+        for model in &mut self.models {
+            models.push(model);
+        }
+        let mut heard = Vec::new();
+        let generated = self.generator.generate(&mut models, request, &mut |part| {
+            heard.push(part.to_owned());
+            ControlFlow::Continue(())
+        })?;
+        Ok((generated, heard))
+    }
+}
+
+fn side_files(gpuxfile: &Gpuxfile, folder: &Path) -> SideFiles {
+    let files = Pipeline::files(gpuxfile).into_iter();
+    files
+        .map(|path| (path.clone(), std::fs::read(folder.join(path)).unwrap()))
+        .collect()
+}
+
+fn load(engine: &dyn Engine, graph: PathBuf) -> Loaded {
+    let model = Model::parse(std::fs::read(&graph).unwrap().into()).unwrap();
+    let files = ModelFiles {
+        graph,
+        external: Default::default(),
+    };
+    let source = Source {
+        files: &files,
+        model: &model,
+        signature: &model.signature().unwrap(),
+    };
+    Loaded {
+        session: engine.load(&source, &SessionOptions::default()).unwrap(),
+        calls: 0,
+    }
+}
+
+fn onnx_runtime() -> ort::Engine {
+    let sources = LibrarySources {
+        python: vec![python_environment()],
+        ..LibrarySources::default()
+    };
+    ort::Engine::open(&sources).unwrap()
+}
+
+/// Runs every entry of a golden file, and compares tokens, text and what was heard on the way.
+fn agrees(model: &str, engine: &dyn Engine, change: impl Fn(&str) -> String) {
+    let mut subject = Subject::load(model, engine, change);
+    let entries = golden(model);
+    assert!(entries.len() >= 5);
+    for entry in entries {
+        let (generated, heard) = subject.generate(&entry.request()).unwrap();
+        let what = entry.sound.as_ref().or(entry.input.as_ref());
+        assert_eq!(generated.tokens, entry.tokens, "{model} of {what:?}");
+        assert_eq!(generated.text, entry.text, "{model} of {what:?}");
+        assert_eq!(heard.concat(), entry.text, "{model} of {what:?}");
+    }
+}
+
+fn as_it_is(text: &str) -> String {
+    text.to_owned()
+}
+
+/// Leaves out the decoder that has past key values, so that each step reads all the tokens again.
+fn without_past(text: &str) -> String {
+    text.replace("  decoder_with_past: decoder_with_past.onnx\n", "")
+}
+
+#[test]
+fn whisper_says_what_transformers_says_of_ten_sounds() {
+    assert_eq!(golden("whisper").len(), 10);
+    agrees("whisper", &Embedded::new(), as_it_is);
+    agrees("whisper", &onnx_runtime(), as_it_is);
+}
+
+#[test]
+fn whisper_without_past_key_values_says_the_same() {
+    agrees("whisper", &Embedded::new(), without_past);
+    agrees("whisper", &onnx_runtime(), without_past);
+}
+
+#[test]
+fn t5_says_what_transformers_says_with_and_without_past_key_values() {
+    for change in [as_it_is, without_past] {
+        agrees("t5", &Embedded::new(), change);
+        agrees("t5", &onnx_runtime(), change);
+    }
+}
+
+#[test]
+fn gpt2_goes_on_as_transformers_does() {
+    agrees("gpt2", &Embedded::new(), as_it_is);
+    agrees("gpt2", &onnx_runtime(), as_it_is);
+}
+
+#[test]
+fn the_encoder_runs_once_and_the_decoder_with_past_all_steps_but_the_first() {
+    let mut subject = Subject::load("whisper", &Embedded::new(), as_it_is);
+    let (generated, _) = subject.generate(&golden("whisper")[0].request()).unwrap();
+    assert_eq!(generated.end, End::Length);
+    let calls: Vec<usize> = subject.models.iter().map(|model| model.calls).collect();
+    assert_eq!(calls, [1, 1, 23]);
+}
+
+#[test]
+fn generation_ends_at_a_token_at_the_length_or_when_nobody_listens() {
+    let entry = &golden("gpt2")[0];
+    let mut subject = Subject::load("gpt2", &Embedded::new(), as_it_is);
+    assert_eq!(subject.generate(&entry.request()).unwrap().0.end, End::Token);
+    let mut short = Subject::load("gpt2", &Embedded::new(), |text| {
+        text.replace("max_tokens: 16", "max_tokens: 3")
+    });
+    let (generated, _) = short.generate(&entry.request()).unwrap();
+    assert_eq!(
+        (generated.end, &generated.tokens[..]),
+        (End::Length, &entry.tokens[..3])
+    );
+    let mut models: Vec<&mut dyn predict::Model> = vec![&mut subject.models[0]];
+    let stopped = subject
+        .generator
+        .generate(&mut models, &entry.request(), &mut |_| ControlFlow::Break(()));
+    assert_eq!(stopped.unwrap().end, End::Stopped);
+}
+
+#[test]
+fn forced_tokens_stand_where_they_are_forced() {
+    let forced = |text: &str| text.replace("start: [1, 2, 3, 4]", "start: 1\n  forced: {1: 2, 2: 3, 3: 4}\n");
+    let longer = |text: &str| forced(text).replace("max_tokens: 24", "max_tokens: 27");
+    let mut subject = Subject::load("whisper", &Embedded::new(), longer);
+    let entry = &golden("whisper")[1];
+    let (generated, _) = subject.generate(&entry.request()).unwrap();
+    assert_eq!(generated.tokens[..3], [2, 3, 4]);
+    // Suppressed first is what would be the first of all, which is forced.
+    assert_eq!(generated.tokens[3..], entry.tokens[..]);
+}
+
+#[test]
+fn an_empty_text_gives_a_decoder_nothing_to_go_on_from() {
+    let mut subject = Subject::load("gpt2", &Embedded::new(), as_it_is);
+    let error = subject.generate(&Item::Text(String::new()).into()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "there are no tokens to go on from: the text is empty, and `generation` has no `start`"
+    );
+}

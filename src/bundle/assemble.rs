@@ -6,7 +6,7 @@ use crate::store::{Lease, Store};
 use super::keeper::{Hashing, Keeper, Storing};
 use super::layer::{ORIGINAL_DIGEST, Role, describe};
 use super::pieces::Piece;
-use super::plan::{Content, GRAPH_PATH};
+use super::plan::Content;
 use super::{Error, Plan, config};
 
 /// Is an artifact that is worked out and not stored.
@@ -63,14 +63,17 @@ fn layers(plan: &Plan, keeper: &dyn Keeper) -> Result<Vec<Descriptor>, Error> {
         let blob = match &file.content {
             Content::Bytes(bytes) => keeper.keep(&[Piece::Bytes(bytes.clone())], true)?,
             Content::File { path, stat } => keeper.keep_file(path, stat.as_ref())?,
-            Content::Sharded(sharding) => {
-                let laid_out = sharding.lay_out(plan.model(), keeper)?;
+            Content::Sharded(at, sharding) => {
+                let laid_out = sharding.lay_out(&plan.graphs()[*at].model, keeper)?;
                 let graph = describe(&file.path, file.role, laid_out.graph.digest, laid_out.graph.size_bytes);
                 layers.push(graph.with_annotation(ORIGINAL_DIGEST, laid_out.original.to_string()));
                 for shard in &laid_out.shards {
                     let path: FilePath = shard.digest.hex().parse()?;
-                    layers.push(describe(&path, Role::Weight, shard.digest, shard.size_bytes));
-                    shards.insert(path, shard.digest);
+                    let layer = describe(&path, Role::Weight, shard.digest, shard.size_bytes);
+                    // What several models have is one layer.
+                    if shards.insert(path, shard.digest).is_none() {
+                        layers.push(layer);
+                    }
                 }
                 continue;
             }
@@ -82,7 +85,7 @@ fn layers(plan: &Plan, keeper: &dyn Keeper) -> Result<Vec<Descriptor>, Error> {
             None => {}
         }
         let layer = describe(&file.path, file.role, blob.digest, blob.size_bytes);
-        layers.push(if file.path.as_str() == GRAPH_PATH && file.role == Role::Weight {
+        layers.push(if plan.is_graph(&file.path) && file.role == Role::Weight {
             layer.with_annotation(ORIGINAL_DIGEST, blob.digest.to_string())
         } else {
             layer
@@ -93,7 +96,7 @@ fn layers(plan: &Plan, keeper: &dyn Keeper) -> Result<Vec<Descriptor>, Error> {
 
 fn describe_all(plan: &Plan, layers: Vec<Descriptor>, created: Option<&str>) -> (Manifest, Vec<u8>) {
     let digests: Vec<Digest> = layers.iter().map(|layer| layer.digest).collect();
-    let config = config::write(plan, &plan.model().summary(), &digests, created);
+    let config = config::write(plan, &digests, created);
     let descriptor = Descriptor::of(MediaType::MODEL_CONFIG, &config);
     let mut manifest = Manifest::new(MediaType::MODEL_ARTIFACT, descriptor, layers);
     let gpuxfile = plan.gpuxfile();

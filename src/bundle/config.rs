@@ -1,14 +1,13 @@
 use serde_json::{Map, Value, json};
 
 use crate::oci::Digest;
-use crate::onnx::Summary;
 
 use super::Plan;
 
 /// Writes the ModelPack config: what the artifact is, for tools that read nothing else.
 ///
 /// Source: ModelPack 0.0.7; all three keys are required, nothing else is allowed, and what is unknown is left out.
-pub fn write(plan: &Plan, summary: &Summary, layers: &[Digest], created: Option<&str>) -> Vec<u8> {
+pub fn write(plan: &Plan, layers: &[Digest], created: Option<&str>) -> Vec<u8> {
     let gpuxfile = plan.gpuxfile();
     let mut descriptor = Map::new();
     let mut put = |key: &str, value: Value| descriptor.insert(key.to_owned(), value);
@@ -31,7 +30,7 @@ pub fn write(plan: &Plan, summary: &Summary, layers: &[Digest], created: Option<
     let diff_ids: Vec<String> = layers.iter().map(ToString::to_string).collect();
     let config = json!({
         "descriptor": descriptor,
-        "config": {"format": "onnx", "paramSize": parameter_size(summary.parameters)},
+        "config": {"format": "onnx", "paramSize": parameter_size(plan.parameters())},
         "modelfs": {"type": "layers", "diffIds": diff_ids},
     });
     config.to_string().into_bytes()

@@ -27,6 +27,9 @@ pub enum Error {
     /// Too many files to look through for a pattern.
     #[error("`{}` has more than {limit} files, too many to look through for a pattern", .root.display())]
     TooManyFiles { root: PathBuf, limit: usize },
+    /// Two models have different files of external data at one place.
+    #[error("two of the models have external data at `{0}`, and it is not the same file")]
+    SameLocation(oci::FilePath),
     /// A file was changed by somebody while it was read.
     #[error("`{}` changed while it was built", .0.display())]
     Changed(PathBuf),

@@ -6,6 +6,7 @@ use crate::gpuxfile::{self, Gpuxfile};
 use crate::oci::{Descriptor, Digest, Document, FilePath, Index, Kind, MAX_DOCUMENT_BYTES, Manifest, Packing};
 use crate::onnx;
 use crate::store::Store;
+use crate::tensor::Signature;
 
 use super::Error;
 use super::graph::{Graph, GraphFiles};
@@ -19,6 +20,19 @@ use super::weights::ALIGNMENT_BYTES;
 pub struct Bundle {
     manifest: Manifest,
     files: BTreeMap<FilePath, File>,
+}
+
+/// Is one model of an artifact, found and checked.
+#[derive(Debug)]
+pub struct BundledGraph {
+    /// Its name in the GPUXfile; `model` where it is alone.
+    pub name: String,
+    /// Where its files lie.
+    pub files: GraphFiles,
+    /// The graph.
+    pub model: onnx::Model,
+    /// What it takes and gives.
+    pub signature: Signature,
 }
 
 /// Says where a file of an artifact lies.
@@ -105,15 +119,36 @@ impl Bundle {
         self.blob(store, path)
     }
 
-    /// Finds the graph and its external data in the store, and checks them, before any engine sees them.
+    /// Finds the graphs and their external data in the store, and checks them, before any engine sees them.
     ///
+    /// Shape: one for each of the GPUXfile's models, in its order, with its name.
     /// Errors: files that are missing or damaged, a model that is refused.
+    pub fn graphs(&self, store: &Store) -> Result<Vec<BundledGraph>, Error> {
+        let (paths, _) = self.graph_paths(store)?;
+        let graphs = paths.into_iter();
+        graphs.map(|(name, path)| self.read_graph(store, name, &path)).collect()
+    }
+
+    /// Finds as [`Bundle::graphs`] does the one that takes what a person gives.
     pub fn graph(&self, store: &Store) -> Result<(GraphFiles, onnx::Model), Error> {
-        let path = match self.gpuxfile(store)? {
-            Some(gpuxfile) => gpuxfile.model.value.as_str().to_owned(),
-            None => self.only_graph(store)?,
+        let (mut paths, entry) = self.graph_paths(store)?;
+        let (name, path) = paths.swap_remove(entry);
+        let graph = self.read_graph(store, name, &path)?;
+        Ok((graph.files, graph.model))
+    }
+
+    /// Gives the models with their names and paths, and the place of the one that takes what a person gives.
+    fn graph_paths(&self, store: &Store) -> Result<(Vec<(String, String)>, usize), Error> {
+        let Some(gpuxfile) = self.gpuxfile(store)? else {
+            return Ok((vec![("model".to_owned(), self.only_graph(store)?)], 0));
         };
-        let graph = Graph::read(self.blob(store, &path)?)?;
+        let graphs = gpuxfile.graphs().into_iter();
+        let paths = graphs.map(|(name, path)| (name.to_owned(), path.value.as_str().to_owned()));
+        Ok((paths.collect(), gpuxfile.entry()))
+    }
+
+    fn read_graph(&self, store: &Store, name: String, path: &str) -> Result<BundledGraph, Error> {
+        let graph = Graph::read(self.blob(store, path)?)?;
         let folder = path.rsplit_once('/').map(|(folder, _)| folder);
         let mut external = BTreeMap::new();
         for data in graph.model.external().map_err(|source| graph.refused(source))? {
@@ -123,17 +158,20 @@ impl Bundle {
             external.insert(data.location.as_written().to_owned(), self.blob(store, &file)?);
         }
         graph.check(&external)?;
-        Ok((
-            GraphFiles {
-                graph: graph.path,
-                external,
-                cache: match self.file(&path) {
-                    Some(File::Blob(digest)) => Some(store.optimized(digest)),
-                    _ => None,
-                },
+        let files = GraphFiles {
+            graph: graph.path,
+            external,
+            cache: match self.file(path) {
+                Some(File::Blob(digest)) => Some(store.optimized(digest)),
+                _ => None,
             },
-            graph.model,
-        ))
+        };
+        Ok(BundledGraph {
+            name,
+            files,
+            model: graph.model,
+            signature: graph.signature,
+        })
     }
 
     /// Writes every file below `folder`, which is new or empty.

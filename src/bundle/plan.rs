@@ -17,7 +17,7 @@ use super::side::{locate, side_files};
 use super::weights::{Sharding, Weights};
 
 /// The path of the graph in an artifact of one model.
-pub const GRAPH_PATH: &str = "model.onnx";
+const GRAPH_PATH: &str = "model.onnx";
 /// The path of the GPUXfile in an artifact.
 pub const GPUXFILE_PATH: &str = "GPUXfile";
 
@@ -36,11 +36,22 @@ pub struct PlanOptions {
 #[derive(Debug)]
 pub struct Plan {
     pub(super) gpuxfile: Gpuxfile,
-    pub(super) model: onnx::Model,
-    pub(super) signature: Signature,
+    graphs: Vec<PlannedGraph>,
     pub(super) files: Vec<PlannedFile>,
-    graph: GraphFiles,
     warnings: Vec<String>,
+}
+
+/// Is one model of the artifact to be.
+#[derive(Debug)]
+pub struct PlannedGraph {
+    /// Its name in the GPUXfile.
+    pub name: String,
+    /// The graph, parsed and checked.
+    pub model: onnx::Model,
+    /// What it takes and gives.
+    pub signature: Signature,
+    /// The files that an engine loads, where they lie now.
+    pub files: GraphFiles,
 }
 
 /// Is one file of the artifact to be.
@@ -59,8 +70,8 @@ pub(super) enum Content {
         path: PathBuf,
         stat: Option<Stat>,
     },
-    /// The graph and its shards.
-    Sharded(Box<Sharding>),
+    /// A graph, by its place among the models, and its shards.
+    Sharded(usize, Box<Sharding>),
 }
 
 /// Finds the GPUXfile of a folder: `GPUXfile`, else `gpux.yml` or `gpux.yaml`.
@@ -92,7 +103,8 @@ impl Plan {
         let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("model");
         let text = gpuxfile::draft(stem, GRAPH_PATH, &graph.signature);
         let gpuxfile = gpuxfile::parse(&text, GPUXFILE_PATH).map_err(Box::new)?;
-        Plan::assemble(gpuxfile, graph, &context, (options.weights, Vec::new()))
+        let assembly = Assembly::new(&context, options.weights);
+        assembly.finish(gpuxfile, vec![graph], Vec::new())
     }
 
     fn read_folder(folder: &Path, options: &PlanOptions) -> Result<Plan, Error> {
@@ -104,102 +116,25 @@ impl Plan {
         let bytes = fs::read_at_most(&path, gpuxfile::SIZE_LIMIT_BYTES as usize + 1)?;
         let mut gpuxfile = gpuxfile::parse_bytes(&bytes, &origin).map_err(Box::new)?;
         let context = BuildContext::new(folder, options.follow_links)?;
-        let source = gpuxfile.model.value.as_str().to_owned();
-        let graph_path = locate(&gpuxfile, &context, (&source, gpuxfile.model.span), FileRole::Model)?;
-        let graph = Graph::read(graph_path)?;
+        let mut graphs = Vec::new();
+        for (_, path) in gpuxfile.graphs() {
+            let source = path.value.as_str().to_owned();
+            let path = locate(&gpuxfile, &context, (&source, path.span), FileRole::Model)?;
+            graphs.push(Graph::read(path)?);
+        }
+        let signature = &graphs[gpuxfile.entry()].signature;
         let mut warnings: Vec<String> = gpuxfile.notices().iter().map(ToString::to_string).collect();
         if gpuxfile.is_python()
-            && let Some(fault) = preprocessing_fault(&gpuxfile, &context, &graph.signature)?
+            && let Some(fault) = preprocessing_fault(&gpuxfile, &context, signature)?
         {
             let (rest, line) = gpuxfile.without_preprocessing(&fault);
             gpuxfile = rest;
             warnings.push(line);
         }
-        gpuxfile.check(&graph.signature).map_err(Box::new)?;
-        Plan::assemble(gpuxfile, graph, &context, (options.weights, warnings))
-    }
-
-    /// Finds the files that go along with the graph, and gives each its place in the artifact.
-    fn assemble(
-        gpuxfile: Gpuxfile,
-        graph: Graph,
-        context: &BuildContext,
-        (weights, mut warnings): (Weights, Vec<String>),
-    ) -> Result<Plan, Error> {
-        let mut external = BTreeMap::new();
-        let mut locations: BTreeMap<FilePath, PathBuf> = BTreeMap::new();
-        for data in graph.model.external().map_err(|source| graph.refused(source))? {
-            let location = data.location.path();
-            let relative = gpuxfile
-                .model
-                .as_str()
-                .rsplit_once('/')
-                .map_or_else(|| location.to_owned(), |(folder, _)| format!("{folder}/{location}"));
-            let outside = |fault| Error::External {
-                location: data.location.to_string(),
-                fault,
-            };
-            let path = context.file(&relative)?.map_err(outside)?;
-            locations.insert(location.parse()?, path.clone());
-            external.insert(data.location.as_written().to_owned(), path);
-        }
-        graph.check(&external)?;
-        let sharding = Sharding::plan(&graph, &external, weights)?;
-        let mut files: BTreeMap<FilePath, PlannedFile> = BTreeMap::new();
-        let mut add = |path: FilePath, role, content| {
-            files.entry(path.clone()).or_insert(PlannedFile { path, role, content });
-        };
-        let is_sharded = sharding.is_some();
-        match sharding {
-            Some(sharding) => add(GRAPH_PATH.parse()?, Role::Weight, Content::Sharded(Box::new(sharding))),
-            None => {
-                add(GRAPH_PATH.parse()?, Role::Weight, Content::file(&graph.path)?);
-                for (location, path) in &locations {
-                    add(location.clone(), Role::Weight, Content::file(path)?);
-                }
-            }
-        }
-        for (path, source) in side_files(&gpuxfile, context)? {
-            if is_sharded && locations.values().any(|external| *external == source) {
-                warnings.push(format!(
-                    "`{path}` holds the model's external data, which goes along in shards and not as a file of its own"
-                ));
-                continue;
-            }
-            let role = Role::of_path(&path);
-            add(path, role, Content::file(&source)?);
-        }
-        let mut resolved = gpuxfile.clone();
-        resolved.model.value = ContextPath::parse(GRAPH_PATH).expect("the path is legal");
-        let text = resolved.resolved(&graph.signature).map_err(Box::new)?;
-        add(
-            GPUXFILE_PATH.parse()?,
-            Role::Gpuxfile,
-            Content::Bytes(text.into_bytes().into()),
-        );
-        FilePath::check_distinct(files.keys())?;
-        let mut files: Vec<PlannedFile> = files.into_values().collect();
-        // The graph comes before other weights, and each kind in the order of its paths.
-        files.sort_by(|left, right| {
-            let rank = |file: &PlannedFile| (file.role, file.path.as_str() != GRAPH_PATH);
-            rank(left).cmp(&rank(right)).then_with(|| left.path.cmp(&right.path))
-        });
-        let Graph {
-            path, model, signature, ..
-        } = graph;
-        let graph = GraphFiles {
-            graph: path,
-            external,
-            cache: None,
-        };
-        Ok(Plan {
-            gpuxfile,
-            model,
-            signature,
-            files,
-            graph,
-            warnings,
-        })
+        gpuxfile.check(signature).map_err(Box::new)?;
+        let signatures: Vec<&Signature> = graphs.iter().map(|graph| &graph.signature).collect();
+        gpuxfile.wiring(&signatures).map_err(Box::new)?;
+        Assembly::new(&context, options.weights).finish(gpuxfile, graphs, warnings)
     }
 
     /// Gives what the GPUXfile says.
@@ -207,19 +142,24 @@ impl Plan {
         &self.gpuxfile
     }
 
-    /// Gives the graph.
-    pub fn model(&self) -> &onnx::Model {
-        &self.model
+    /// Gives the models, in the order of the GPUXfile.
+    pub fn graphs(&self) -> &[PlannedGraph] {
+        &self.graphs
     }
 
-    /// Gives what the model takes and gives.
-    pub fn signature(&self) -> &Signature {
-        &self.signature
+    /// Gives the model that takes what a person gives.
+    pub fn entry(&self) -> &PlannedGraph {
+        &self.graphs[self.gpuxfile.entry()]
     }
 
-    /// Gives the files that an engine loads, where they lie now.
-    pub fn graph_files(&self) -> &GraphFiles {
-        &self.graph
+    /// Counts the parameters of all the models.
+    pub fn parameters(&self) -> u64 {
+        self.graphs.iter().map(|graph| graph.model.summary().parameters).sum()
+    }
+
+    /// Tells whether a file of the artifact is one of its graphs.
+    pub(super) fn is_graph(&self, path: &FilePath) -> bool {
+        self.graphs.iter().any(|graph| graph_path(&graph.name) == path.as_str())
     }
 
     /// Names the files that will be in the artifact.
@@ -239,6 +179,135 @@ impl Plan {
     /// Gives the keys of the GPUXfile that have no effect, or another than they name, a line each.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+}
+
+/// Gives a model's path in the artifact.
+fn graph_path(name: &str) -> String {
+    format!("{name}.onnx")
+}
+
+/// Gathers the files of an artifact to be.
+struct Assembly<'c> {
+    context: &'c BuildContext,
+    weights: Weights,
+    files: BTreeMap<FilePath, PlannedFile>,
+    /// The external data that became shards.
+    sharded: Vec<PathBuf>,
+}
+
+impl<'c> Assembly<'c> {
+    fn new(context: &'c BuildContext, weights: Weights) -> Self {
+        Assembly {
+            context,
+            weights,
+            files: BTreeMap::new(),
+            sharded: Vec::new(),
+        }
+    }
+
+    /// Finds the files that go along with the graphs, and gives each its place in the artifact.
+    fn finish(mut self, gpuxfile: Gpuxfile, graphs: Vec<Graph>, mut warnings: Vec<String>) -> Result<Plan, Error> {
+        let sources = gpuxfile.graphs();
+        let names: Vec<String> = sources.iter().map(|(name, _)| (*name).to_owned()).collect();
+        let sources: Vec<String> = sources.iter().map(|(_, path)| path.value.as_str().to_owned()).collect();
+        let mut planned = Vec::with_capacity(graphs.len());
+        for (at, graph) in graphs.into_iter().enumerate() {
+            let files = self.add_graph((at, &names[at]), &graph, &sources[at])?;
+            planned.push(PlannedGraph {
+                name: names[at].clone(),
+                model: graph.model,
+                signature: graph.signature,
+                files,
+            });
+        }
+        for (path, source) in side_files(&gpuxfile, self.context)? {
+            if self.sharded.contains(&source) {
+                warnings.push(format!(
+                    "`{path}` holds the model's external data, which goes along in shards and not as a file of its own"
+                ));
+                continue;
+            }
+            let role = Role::of_path(&path);
+            self.add(path, role, Content::file(&source)?);
+        }
+        let path = |name: &String| ContextPath::parse(&graph_path(name)).expect("a model's name makes a legal path");
+        let resolved = gpuxfile.clone().with_graphs(names.iter().map(path).collect());
+        let text = resolved.resolved(&planned[gpuxfile.entry()].signature).map_err(Box::new)?;
+        let text = Content::Bytes(text.into_bytes().into());
+        self.add(GPUXFILE_PATH.parse()?, Role::Gpuxfile, text);
+        FilePath::check_distinct(self.files.keys())?;
+        let mut plan = Plan {
+            gpuxfile,
+            graphs: planned,
+            files: Vec::new(),
+            warnings,
+        };
+        let mut files: Vec<PlannedFile> = self.files.into_values().collect();
+        // Graphs come before other weights, and each kind in the order of its paths.
+        files.sort_by_cached_key(|file| (file.role, !plan.is_graph(&file.path), file.path.clone()));
+        plan.files = files;
+        Ok(plan)
+    }
+
+    fn add(&mut self, path: FilePath, role: Role, content: Content) {
+        let file = PlannedFile {
+            path: path.clone(),
+            role,
+            content,
+        };
+        self.files.entry(path).or_insert(file);
+    }
+
+    /// Adds a graph, by its place and name, with its external data; `source` is its path in the context.
+    fn add_graph(&mut self, (at, name): (usize, &str), graph: &Graph, source: &str) -> Result<GraphFiles, Error> {
+        let mut external = BTreeMap::new();
+        let mut locations: BTreeMap<FilePath, PathBuf> = BTreeMap::new();
+        for data in graph.model.external().map_err(|source| graph.refused(source))? {
+            let location = data.location.path();
+            let relative = source
+                .rsplit_once('/')
+                .map_or_else(|| location.to_owned(), |(folder, _)| format!("{folder}/{location}"));
+            let outside = |fault| Error::External {
+                location: data.location.to_string(),
+                fault,
+            };
+            let path = self.context.file(&relative)?.map_err(outside)?;
+            locations.insert(location.parse()?, path.clone());
+            external.insert(data.location.as_written().to_owned(), path);
+        }
+        graph.check(&external)?;
+        let path: FilePath = graph_path(name).parse()?;
+        match Sharding::plan(graph, &external, self.weights)? {
+            Some(sharding) => {
+                self.sharded.extend(locations.into_values());
+                self.add(path, Role::Weight, Content::Sharded(at, Box::new(sharding)));
+            }
+            None => {
+                self.add(path, Role::Weight, Content::file(&graph.path)?);
+                for (location, path) in locations {
+                    self.add_external(location, &path)?;
+                }
+            }
+        }
+        Ok(GraphFiles {
+            graph: graph.path.clone(),
+            external,
+            cache: None,
+        })
+    }
+
+    /// Adds a file of external data, which two models may share where it is the same one.
+    fn add_external(&mut self, location: FilePath, path: &Path) -> Result<(), Error> {
+        if let Some(known) = self.files.get(&location) {
+            let is_same = matches!(&known.content, Content::File { path: known, .. } if known == path);
+            return match is_same {
+                true => Ok(()),
+                false => Err(Error::SameLocation(location)),
+            };
+        }
+        self.add(location, Role::Weight, Content::file(path)?);
+        Ok(())
     }
 }
 

@@ -99,7 +99,7 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
     context.term.explain(format_args!(
         "{} files, {} parameters",
         built.layers,
-        count(plan.model().summary().parameters)
+        count(plan.parameters())
     ));
     for tag in &tags {
         context

@@ -26,7 +26,22 @@ pub struct Subject {
     pub files: ModelFiles,
     /// Where what engines make of the graph is kept; `None` for files outside of the store.
     pub cache: Option<PathBuf>,
+    /// The other models of an artifact that has several.
+    pub others: Vec<Other>,
     origin: Origin,
+}
+
+/// Is a model beside the one that takes what a person gives.
+#[derive(Debug)]
+pub struct Other {
+    /// Its name in the GPUXfile.
+    pub name: String,
+    /// The graph, parsed and checked.
+    pub model: onnx::Model,
+    /// What it takes and gives.
+    pub signature: Signature,
+    /// Where its files lie.
+    pub files: ModelFiles,
 }
 
 /// Is where a model came from.
@@ -78,9 +93,22 @@ impl Subject {
                 let what = || format!("cannot open `{reference}`");
                 let (entry, lease) = remote::checkout(&store, &reference, context)?;
                 let bundle = Bundle::open(&store, &entry.descriptor).or_fail(what)?;
-                let (files, model) = bundle.graph(&store).or_fail(what)?;
-                let signature = model.signature().or_fail(what)?;
                 let gpuxfile = bundle.gpuxfile(&store).or_fail(what)?;
+                let mut graphs = bundle.graphs(&store).or_fail(what)?;
+                let entry = graphs.remove(gpuxfile.as_ref().map_or(0, Gpuxfile::entry));
+                let bundle::BundledGraph {
+                    files,
+                    model,
+                    signature,
+                    ..
+                } = entry;
+                let others = graphs.into_iter().map(|graph| Other {
+                    name: graph.name,
+                    model: graph.model,
+                    signature: graph.signature,
+                    files: model_files(&graph.files),
+                });
+                let others = others.collect();
                 let cache = files.cache.clone();
                 let files = model_files(&files);
                 let digest = entry.descriptor.digest;
@@ -95,6 +123,7 @@ impl Subject {
                     signature,
                     files,
                     cache,
+                    others,
                     origin,
                 })
             }
@@ -112,12 +141,21 @@ impl Subject {
 
     /// Takes what is to be built.
     pub fn of_plan(plan: Plan) -> Subject {
+        let entry = plan.entry();
+        let others = plan.graphs().iter().filter(|graph| graph.name != entry.name);
+        let others = others.map(|graph| Other {
+            name: graph.name.clone(),
+            model: graph.model.clone(),
+            signature: graph.signature.clone(),
+            files: model_files(&graph.files),
+        });
         Subject {
             gpuxfile: Some(plan.gpuxfile().clone()),
-            model: plan.model().clone(),
-            signature: plan.signature().clone(),
-            files: model_files(plan.graph_files()),
+            model: entry.model.clone(),
+            signature: entry.signature.clone(),
+            files: model_files(&entry.files),
             cache: None,
+            others: others.collect(),
             origin: Origin::Files(Box::new(plan)),
         }
     }

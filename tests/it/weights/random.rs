@@ -211,7 +211,7 @@ fn check(all: &[Made], threshold_bytes: u64) {
         ..PlanOptions::default()
     };
     let plan = Plan::read(&model, &options).unwrap();
-    let before = raw_tensors(plan.model(), &plan.graph_files().external);
+    let before = raw_tensors(&plan.entry().model, &plan.entry().files.external);
     let store = Store::open(&folder.path().join("home")).unwrap();
     let lease = store.lease(&[]).unwrap();
     let built = bundle::build(&store, &lease, &plan, None).unwrap();

@@ -35,7 +35,7 @@ fn blocks(markdown: &str) -> Vec<(String, String)> {
 fn whole(block: &str) -> String {
     let has = |key: &str| block.lines().any(|line| line.starts_with(key));
     let name = if has("name:") { "" } else { "name: m\n" };
-    let model = if has("model:") { "" } else { "model: m.onnx\n" };
+    let model = if has("model:") || has("models:") { "" } else { "model: m.onnx\n" };
     format!("{name}{model}{block}")
 }
 
@@ -187,6 +187,10 @@ const GOOD: &[&str] = &[
     "licenses: [MIT, Apache-2.0]",
     "authors: []",
     "models: {a-b: x.onnx, c: {source: d/e.onnx}}",
+    "model: m.onnx\nmodels: {}",
+    "model: m.onnx\nmodels:",
+    "generation: {}",
+    "generation: {tokenizer: a/t.json, max_tokens: 1048576, start: 0, end: [1, 2147483647], forced: {1: 5, 9: 0}, suppress: [], suppress_first: 3}",
     "inputs: []",
     "inputs: {}",
     "inputs: [{name: x}, {name: 495, type: tensor(float)}]",
@@ -254,6 +258,15 @@ const BAD: &[&str] = &[
     "licenses: ' '",
     "authors: [\"a\\nb\"]",
     "authors: [null]",
+    "model: m.onnx\nmodels: {a: x.onnx}",
+    "models: {}",
+    "generation: 5",
+    "generation: {max_tokens: 0}",
+    "generation: {start: -1}",
+    "generation: {end: a}",
+    "generation: {forced: [1]}",
+    "generation: {forced: {0: 1}}",
+    "generation: {tokenizer: ../t}",
     "models: [a]",
     "models: {A: x}",
     "models: {a: {}}",

@@ -24,5 +24,5 @@ pub use graph::GraphFiles;
 pub use layer::layer_path;
 pub use open::{Bundle, BundledGraph};
 pub use plain::{LARGEST_FILE_BYTES, Plain, plain};
-pub use plan::{Plan, PlannedGraph, PlanOptions, find_gpuxfile};
+pub use plan::{Plan, PlanOptions, PlannedGraph, find_gpuxfile};
 pub use weights::{SHARD_THRESHOLD_BYTES, Weights};

@@ -233,7 +233,9 @@ impl<'c> Assembly<'c> {
         }
         let path = |name: &String| ContextPath::parse(&graph_path(name)).expect("a model's name makes a legal path");
         let resolved = gpuxfile.clone().with_graphs(names.iter().map(path).collect());
-        let text = resolved.resolved(&planned[gpuxfile.entry()].signature).map_err(Box::new)?;
+        let text = resolved
+            .resolved(&planned[gpuxfile.entry()].signature)
+            .map_err(Box::new)?;
         let text = Content::Bytes(text.into_bytes().into());
         self.add(GPUXFILE_PATH.parse()?, Role::Gpuxfile, text);
         FilePath::check_distinct(self.files.keys())?;

@@ -98,7 +98,7 @@ fn an_unknown_key_offers_the_nearest_known_key_or_lists_them() {
             "zzzz: 1",
             "GPUXfile:3:1: unknown key `zzzz`; known here: `apiVersion`, `name`, `version`, `description`, \
           `licenses`, `authors`, `model`, `models`, `inputs`, `outputs`, `files`, `runtime`, `serving`, \
-          `preprocessing`, `postprocessing`, `metadata`",
+          `preprocessing`, `postprocessing`, `generation`, `metadata`",
         ),
     ] {
         assert_eq!(fault_below(lines), message);

@@ -16,9 +16,6 @@ authors:
   - B
 model:
   source: ./resnet.onnx
-models:
-  encoder: {source: encoder.onnx}
-  decoder: decoder.onnx
 inputs:
   - name: image
     type: float32
@@ -62,7 +59,6 @@ fn every_key_means_what_it_says() {
     assert_eq!(file.licenses, ["Apache-2.0"]);
     assert_eq!(file.authors, ["A <a@example.org>", "B"]);
     assert_eq!(file.model.as_str(), "resnet.onnx");
-    assert_eq!(file.models[1].1.as_str(), "decoder.onnx");
     let image = &file.inputs[0];
     let dims: Vec<Dim> = image
         .shape
@@ -115,6 +111,25 @@ fn every_key_means_what_it_says() {
 }
 
 #[test]
+fn several_models_have_names_and_the_encoder_takes_what_is_given() {
+    let text = "name: m\nmodels: {decoder: d.onnx, encoder: {source: e.onnx}}\ngeneration: {start: 5, end: [1, 2], forced: {2: 7}}\n";
+    let file = parse(text, "GPUXfile").unwrap();
+    let graphs: Vec<(&str, &str)> = file
+        .graphs()
+        .iter()
+        .map(|(name, path)| (*name, path.as_str()))
+        .collect();
+    assert_eq!(graphs, [("decoder", "d.onnx"), ("encoder", "e.onnx")]);
+    assert_eq!((file.entry(), file.model.as_str()), (1, "e.onnx"));
+    let generation = file.generation.unwrap().value;
+    assert_eq!(generation.tokenizer.as_str(), "tokenizer.json");
+    assert_eq!((generation.start, generation.end), (vec![5], vec![1, 2]));
+    assert_eq!((generation.forced, generation.max_tokens), (vec![(2, 7)], 256));
+    let alone = parse("name: m\nmodel: a/b.onnx\n", "GPUXfile").unwrap();
+    assert_eq!(alone.graphs()[0].0, "model");
+}
+
+#[test]
 fn a_key_without_effect_yet_is_one_notice() {
     let notices: Vec<String> = parse(FULL, "GPUXfile")
         .unwrap()
@@ -125,9 +140,8 @@ fn a_key_without_effect_yet_is_one_notice() {
     assert_eq!(
         notices,
         [
-            "GPUXfile:13:1: `models` has no effect yet",
-            "GPUXfile:17:11: `inputs.image.max_length` has no effect yet",
-            "GPUXfile:35:1: `serving` has no effect yet",
+            "GPUXfile:14:11: `inputs.image.max_length` has no effect yet",
+            "GPUXfile:32:1: `serving` has no effect yet",
         ]
     );
     assert!(parse("name: m\nmodel: m\n", "GPUXfile").unwrap().notices().is_empty());
@@ -165,12 +179,12 @@ fn values_keep_their_places() {
     for (span, place) in [
         (file.name.span, "GPUXfile:3:7"),
         (file.model.span, "GPUXfile:12:11"),
-        (file.inputs[0].name.span, "GPUXfile:17:11"),
-        (file.inputs[0].shape.as_ref().unwrap().value[1].span, "GPUXfile:19:16"),
-        (file.outputs[0].name.span, "GPUXfile:24:3"),
-        (file.outputs[1].dtype.unwrap().span, "GPUXfile:25:10"),
-        (file.files[1].span, "GPUXfile:27:21"),
-        (file.runtime.providers[2].span, "GPUXfile:29:26"),
+        (file.inputs[0].name.span, "GPUXfile:14:11"),
+        (file.inputs[0].shape.as_ref().unwrap().value[1].span, "GPUXfile:16:16"),
+        (file.outputs[0].name.span, "GPUXfile:21:3"),
+        (file.outputs[1].dtype.unwrap().span, "GPUXfile:22:10"),
+        (file.files[1].span, "GPUXfile:24:21"),
+        (file.runtime.providers[2].span, "GPUXfile:26:26"),
     ] {
         assert_eq!(file.place(span).to_string(), place);
     }

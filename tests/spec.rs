@@ -35,7 +35,11 @@ fn blocks(markdown: &str) -> Vec<(String, String)> {
 fn whole(block: &str) -> String {
     let has = |key: &str| block.lines().any(|line| line.starts_with(key));
     let name = if has("name:") { "" } else { "name: m\n" };
-    let model = if has("model:") || has("models:") { "" } else { "model: m.onnx\n" };
+    let model = if has("model:") || has("models:") {
+        ""
+    } else {
+        "model: m.onnx\n"
+    };
     format!("{name}{model}{block}")
 }
 

@@ -172,7 +172,7 @@ impl Plan {
         let found = self.files.iter().find(|file| file.path.as_str() == path)?;
         match &found.content {
             Content::File { path, .. } => Some(path),
-            Content::Bytes(_) => None,
+            Content::Bytes(_) | Content::Sharded(..) => None,
         }
     }
 

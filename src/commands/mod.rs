@@ -33,6 +33,7 @@ mod batch;
 mod explain;
 mod failure;
 mod first_run;
+mod generate;
 mod given;
 mod guess;
 mod hints;

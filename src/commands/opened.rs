@@ -11,7 +11,7 @@ use crate::runtime::{
 };
 use crate::tensor::Signature;
 
-use super::subject::Subject;
+use super::subject::{Other, Subject};
 use super::{Context, Failure, OrFail, first_run, limit, machine, offers, tuned};
 
 /// Says how a model is run; shared by the verbs that run one.
@@ -115,6 +115,8 @@ pub struct Opened {
     pub subject: Subject,
     /// The session that answers.
     pub session: Box<dyn Session>,
+    /// The sessions of the other models of the artifact, in the order of [`Subject::others`].
+    pub others: Vec<Box<dyn Session>>,
     /// The provider that runs it.
     pub provider: ProviderKind,
     /// What the session was made with.
@@ -222,6 +224,7 @@ impl Opened {
             }
         }
         let selected = selected.or_fail(what)?;
+        let others = load_others(&subject, selection, selected.provider)?;
         watchdog.enter(Phase::Idle);
         let load = start.elapsed();
         for refused in &selected.refused {
@@ -238,6 +241,7 @@ impl Opened {
         Ok(Opened {
             label: operand.to_owned(),
             session: selected.session,
+            others,
             provider: selected.provider,
             settings: selected.settings,
             tuned: selected.tuned && args.configuration.is_none(),
@@ -260,6 +264,16 @@ impl Opened {
         }
     }
 
+    /// Gives all models of the artifact, in the order of the GPUXfile, under the clock.
+    pub fn parts(&mut self) -> Vec<Part<'_>> {
+        let entry = self.subject.gpuxfile.as_ref().map_or(0, gpuxfile::Gpuxfile::entry);
+        let watchdog = &self.watchdog;
+        let part = |session| Part { session, watchdog };
+        let mut parts: Vec<Part<'_>> = self.others.iter_mut().map(part).collect();
+        parts.insert(entry.min(parts.len()), part(&mut self.session));
+        parts
+    }
+
     /// Answers one call, under the clock.
     pub fn run(&mut self, values: &[Value]) -> Result<Vec<Value>, runtime::Error> {
         self.call(values, &[])
@@ -267,6 +281,24 @@ impl Opened {
 }
 
 impl Model for Opened {
+    fn signature(&self) -> &Signature {
+        self.session.signature()
+    }
+
+    fn call(&mut self, inputs: &[Value], keep_on_device: &[bool]) -> Result<Vec<Value>, runtime::Error> {
+        let watchdog = &self.watchdog;
+        let session = &mut self.session;
+        Part { session, watchdog }.call(inputs, keep_on_device)
+    }
+}
+
+/// Is one of the models of an artifact, loaded and under watch.
+pub struct Part<'o> {
+    session: &'o mut Box<dyn Session>,
+    watchdog: &'o Watchdog,
+}
+
+impl Model for Part<'_> {
     fn signature(&self) -> &Signature {
         self.session.signature()
     }
@@ -294,6 +326,27 @@ fn engines(subject: &Subject, context: &Context) -> Option<PathBuf> {
     let machine = Digest::of(offers::machine(context).as_bytes());
     let name = format!("{}-{}", model.hex(), &machine.hex()[..16]);
     Some(home.join("cache").join("engines").join(name))
+}
+
+/// Loads the other models of an artifact with the provider that has the first: what one keeps on a device another reads.
+fn load_others(
+    subject: &Subject,
+    mut selection: Selection,
+    provider: ProviderKind,
+) -> Result<Vec<Box<dyn Session>>, Failure> {
+    selection.order = ProviderOrder::Listed(vec![provider]);
+    // What is kept of the first is kept by its name.
+    selection.session.cache = None;
+    let load = |other: &Other| {
+        let source = Source {
+            files: &other.files,
+            model: &other.model,
+            signature: &other.signature,
+        };
+        let selected = select(&source, &selection).or_fail(|| format!("cannot load the model `{}`", other.name))?;
+        Ok(selected.session)
+    };
+    subject.others.iter().map(load).collect()
 }
 
 /// Says where the optimized graph is kept: that of a one-shot run, whose weights stay where they are, always; the full one

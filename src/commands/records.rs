@@ -148,7 +148,7 @@ fn print_answer(answer: &Answer, all: &[One], term: &Term) -> io::Result<()> {
             let more = if values.len() > SHOWN { ", …" } else { "" };
             return term.data(format_args!("float32 {shape:?} [{}{more}]", first.join(", ")));
         }
-        Answer::Text { text } => return term.data(text),
+        Answer::Text { text } | Answer::Generated { text, .. } => return term.data(text),
     }
     term.data(table)
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::fs;
 use crate::pipeline::{Pipeline, Record, annotate};
+use crate::predict::generate::Generator;
 use crate::predict::{self, Job, Outcome, Output, Predictor, StreamOptions};
 use crate::runtime::{self, Configuration, ProviderKind, Value};
 use crate::tensor::{Port, Signature, Tensor};
@@ -19,7 +20,7 @@ use super::outputs::OutputFile;
 use super::records::{One, Records, write_file};
 use super::subject::Subject;
 use super::trial::Request;
-use super::{Code, Context, Failure, OrFail, batch, given, inputs, tuned};
+use super::{Code, Context, Failure, OrFail, batch, generate, given, inputs, tuned};
 
 /// Run a model
 #[derive(Debug, clap::Args)]
@@ -28,6 +29,7 @@ With a GPUXfile that says how, a VALUE is a picture's file, a text, a folder or 
 several are answered in turn. Without one, it is a tensor: JSON, @FILE (.json, .npy, .npz, .raw) or @- for stdin. Examples:
   gpux run resnet:1 cat.jpg
   gpux run resnet:1 pictures/ --batch-size 8
+  gpux run whisper:1 talk.wav
   gpux run yolo:1 street.jpg --annotate found.png
   gpux run minilm:1 'a sentence' 'another' --output embeddings.npy
   gpux run model.onnx '[[1, 2, 3, 4]]'
@@ -86,6 +88,9 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
         tune(&args, &mut engine, context)?;
     }
     let (opened, pipeline) = open(&args.operand, (&engine, purpose), context)?;
+    if let Some(generator) = opened.subject.generator(context)? {
+        return run_generator(&args, opened, &generator, context);
+    }
     if let Some(file) = &args.batch {
         let size = args.batch_size.unwrap_or(1) as usize;
         return match pipeline {
@@ -116,6 +121,25 @@ fn open(
         });
         Ok((opened, pipeline.transpose()?))
     })
+}
+
+/// Runs a model that generates text.
+fn run_generator(args: &Args, opened: Opened, generator: &Generator, context: &Context) -> Result<(), Failure> {
+    let meaningless = [
+        ("--batch", args.batch.is_some()),
+        ("--batch-size", args.batch_size.is_some()),
+        ("--output", !args.outputs.is_empty()),
+        ("--raw", args.raw),
+        ("--annotate", args.annotate.is_some()),
+        ("--explain", args.explain),
+    ];
+    if let Some((option, _)) = meaningless.iter().find(|(_, given)| *given) {
+        return Err(generate::refuse(option));
+    }
+    if args.values.is_empty() && args.inputs.is_empty() && args.map.is_none() {
+        return Err(nothing_given(generator.pipeline(), &args.operand));
+    }
+    generate::run(opened, generator, (&args.operand, arguments(args)), context)
 }
 
 fn with(pipeline: Pipeline, raw: bool) -> Predictor {

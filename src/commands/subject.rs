@@ -6,10 +6,12 @@ use crate::gpuxfile::Gpuxfile;
 use crate::oci::{Digest, MediaType};
 use crate::onnx;
 use crate::pipeline::{Pipeline, SideFiles};
+use crate::predict::generate::Generator;
 use crate::runtime::ModelFiles;
 use crate::store::Lease;
 use crate::tensor::Signature;
 
+use super::generate;
 use super::operand::Operand;
 use super::{Context, Failure, OrFail, remote};
 
@@ -95,13 +97,13 @@ impl Subject {
                 let bundle = Bundle::open(&store, &entry.descriptor).or_fail(what)?;
                 let gpuxfile = bundle.gpuxfile(&store).or_fail(what)?;
                 let mut graphs = bundle.graphs(&store).or_fail(what)?;
-                let entry = graphs.remove(gpuxfile.as_ref().map_or(0, Gpuxfile::entry));
+                let first = graphs.remove(gpuxfile.as_ref().map_or(0, Gpuxfile::entry));
                 let bundle::BundledGraph {
                     files,
                     model,
                     signature,
                     ..
-                } = entry;
+                } = first;
                 let others = graphs.into_iter().map(|graph| Other {
                     name: graph.name,
                     model: graph.model,
@@ -167,9 +169,11 @@ impl Subject {
         self.steps(context)?.map(Steps::ready).transpose()
     }
 
-    /// Reads what the steps of the GPUXfile need; `None` where it has none.
+    /// Reads what the steps of the GPUXfile need; `None` where it has none, or they are those of a generator.
     pub fn steps(&self, context: &Context) -> Result<Option<Steps>, Failure> {
-        let has_steps = |file: &&Gpuxfile| !file.preprocessing.is_empty() || !file.postprocessing.is_empty();
+        let has_steps = |file: &&Gpuxfile| {
+            file.generation.is_none() && !(file.preprocessing.is_empty() && file.postprocessing.is_empty())
+        };
         let Some(gpuxfile) = self.gpuxfile.as_ref().filter(has_steps) else {
             return Ok(None);
         };
@@ -183,6 +187,23 @@ impl Subject {
             signature: self.signature.clone(),
             files,
         }))
+    }
+
+    /// Gets the generation of the GPUXfile ready; `None` where it has none.
+    ///
+    /// Errors: models that do not hang together, side files that are missing or not what they should be.
+    pub fn generator(&self, context: &Context) -> Result<Option<Generator>, Failure> {
+        let Some(gpuxfile) = self.gpuxfile.as_ref().filter(|file| file.generation.is_some()) else {
+            return Ok(None);
+        };
+        let mut files = SideFiles::new();
+        for path in Pipeline::files(gpuxfile) {
+            let bytes = self.read(&path, context)?;
+            files.insert(path, bytes);
+        }
+        let mut signatures: Vec<&Signature> = self.others.iter().map(|other| &other.signature).collect();
+        signatures.insert(gpuxfile.entry().min(signatures.len()), &self.signature);
+        generate::cannot(Generator::new(gpuxfile, &signatures, &files))
     }
 
     /// Names the files of the artifact.

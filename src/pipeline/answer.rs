@@ -50,6 +50,16 @@ pub enum Answer {
         /// The text.
         text: String,
     },
+    /// Text that a decoder made.
+    #[serde(rename = "text")]
+    Generated {
+        /// The text, without tokens that stand for none.
+        text: String,
+        /// The tokens, that which ended it included.
+        tokens: Vec<u32>,
+        /// What ended it: `token`, `length`, or `stopped`.
+        ended: &'static str,
+    },
 }
 
 /// Is one class.

@@ -15,6 +15,7 @@ use gpux::runtime::{
 use gpux::tensor::Signature;
 use serde::Deserialize;
 
+use crate::support::Gpux;
 use crate::support::deps::{fixture, python_environment};
 
 /// Is what transformers made of one input.
@@ -231,4 +232,139 @@ fn an_empty_text_gives_a_decoder_nothing_to_go_on_from() {
         error.to_string(),
         "there are no tokens to go on from: the text is empty, and `generation` has no `start`"
     );
+}
+
+/// Gives the layers of an artifact: path and digest of each.
+fn layers(gpux: &Gpux, reference: &str) -> Vec<(String, String)> {
+    let told = gpux.run(["inspect", reference, "--json"]);
+    assert_eq!(told.code, Some(0), "{told:?}");
+    let told: serde_json::Value = serde_json::from_str(&told.stdout).unwrap();
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let layers = told["layers"].as_array().unwrap().iter();
+    layers
+        .map(|layer| (text(&layer["path"]), text(&layer["digest"])))
+        .collect()
+}
+
+#[test]
+fn several_models_are_one_artifact_and_what_they_share_is_one_layer() {
+    let gpux = Gpux::new();
+    let built = gpux.run(["build", "fixtures/generate/whisper", "-t", "whisper:1"]);
+    assert_eq!(built.code, Some(0), "{built:?}");
+    let layers = layers(&gpux, "whisper:1");
+    let paths: Vec<&str> = layers.iter().map(|(path, _)| path.as_str()).collect();
+    for path in [
+        "encoder.onnx",
+        "decoder.onnx",
+        "decoder_with_past.onnx",
+        "tokenizer.json",
+        "GPUXfile",
+    ] {
+        assert!(paths.contains(&path), "{paths:?}");
+    }
+    // The embedding, which both decoders have: 520 tokens of 32 numbers of 4 bytes.
+    let shards: Vec<&str> = paths.iter().copied().filter(|path| path.len() == 64).collect();
+    assert_eq!(shards.len(), 1, "{paths:?}");
+    let again = gpux.run(["build", "fixtures/generate/whisper", "-t", "again:1"]);
+    assert_eq!(again.code, Some(0), "{again:?}");
+    assert_eq!(self::layers(&gpux, "again:1"), layers);
+}
+
+#[test]
+fn run_speaks_from_an_artifact_as_transformers_does() {
+    for (gpux, provider) in [(Gpux::new(), "embedded"), (Gpux::new().with_onnxruntime(), "cpu")] {
+        for model in ["whisper", "t5", "gpt2"] {
+            let built = gpux.run([
+                "build",
+                &format!("fixtures/generate/{model}"),
+                "-t",
+                &format!("{model}:1"),
+            ]);
+            assert_eq!(built.code, Some(0), "{built:?}");
+            let entries = golden(model);
+            let values: Vec<String> = entries
+                .iter()
+                .map(|entry| match (&entry.sound, &entry.input) {
+                    (Some(sound), _) => format!("fixtures/sound/{sound}"),
+                    (None, text) => text.clone().unwrap(),
+                })
+                .collect();
+            let mut arguments = vec![
+                "run".to_owned(),
+                "--provider".into(),
+                provider.into(),
+                format!("{model}:1"),
+            ];
+            arguments.extend(values);
+            let answer = gpux.run(&arguments);
+            assert_eq!(answer.code, Some(0), "{answer:?}");
+            let told: serde_json::Value = serde_json::from_str(&answer.stdout).unwrap();
+            assert_eq!(told["provider"], provider);
+            for (one, entry) in told["answers"].as_array().unwrap().iter().zip(&entries) {
+                let words = &one["answer"]["text"];
+                assert_eq!(words["kind"], "text");
+                assert_eq!(
+                    words["tokens"],
+                    serde_json::json!(entry.tokens),
+                    "{model} of {}",
+                    one["input"]
+                );
+                assert_eq!(words["text"], serde_json::json!(entry.text));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_sound_that_is_none_and_an_option_without_meaning_are_one_clear_error_each() {
+    let gpux = Gpux::new();
+    let answer = gpux.run(["run", "fixtures/generate/whisper", "README.md"]);
+    assert_eq!(answer.code, Some(1));
+    assert!(answer.stderr.contains("which is not read as a sound"), "{answer:?}");
+    let answer = gpux.run(["run", "fixtures/generate/whisper", "fixtures/sound/tone.wav", "--raw"]);
+    assert_eq!(answer.code, Some(2));
+    assert!(answer.stderr.contains("--raw has no meaning here"), "{answer:?}");
+    let answer = gpux.run(["run", "fixtures/generate/whisper"]);
+    assert!(answer.stderr.contains("takes a sound's file"), "{answer:?}");
+}
+
+/// Builds a folder with the files of a fixture and another GPUXfile; gives what was told.
+fn refused(model: &str, change: impl Fn(&str) -> String) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(fixture(&format!("generate/{model}"))).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
+    }
+    let gpuxfile = folder.path().join("GPUXfile");
+    let text = change(&std::fs::read_to_string(&gpuxfile).unwrap());
+    std::fs::write(&gpuxfile, text).unwrap();
+    let gpux = Gpux::new();
+    let answer = gpux.run(["build".as_ref(), folder.path().as_os_str()]);
+    assert_eq!(answer.code, Some(1), "{answer:?}");
+    answer.stderr
+}
+
+#[test]
+fn models_that_do_not_hang_together_are_refused_at_build() {
+    let whisper = |from: &str, to: &str| refused("whisper", |text| text.replace(from, to));
+    let told = whisper("  start: [1, 2, 3, 4]\n", "");
+    assert!(told.contains("`generation` needs `start`"), "{told}");
+    let told = whisper("  decoder:", "  speaker:");
+    assert!(told.contains("does not know the model `speaker`"), "{told}");
+    let told = whisper("  decoder: decoder.onnx\n", "");
+    assert!(told.contains("`generation` needs a model named `decoder`"), "{told}");
+    let told = whisper("  decoder: decoder.onnx", "  decoder: decoder_with_past.onnx");
+    assert!(
+        told.contains("`decoder` has no output `present.0.encoder.key`"),
+        "{told}"
+    );
+    let told = whisper("  encoder: encoder.onnx\n", "");
+    assert!(
+        told.contains("nothing feeds input `encoder_hidden_states`") || told.contains("log_mel"),
+        "{told}"
+    );
+    let told = whisper("- log_mel", "- log_mel: {bands: 40}");
+    assert!(told.contains("makes [1, 40, 100]"), "{told}");
+    let told = refused("gpt2", |text| format!("{text}postprocessing: softmax\n"));
+    assert!(told.contains("leaves nothing to `postprocessing`"), "{told}");
 }

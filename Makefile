@@ -35,11 +35,12 @@ bench: test-deps ## Measures gpux against its yardsticks and writes docs/benchma
 	$(PYTHON) bench/run.py
 	$(PYTHON) bench/weights.py
 
-bench-pipelines: ## Measures pictures and texts beside Pillow, tokenizers and onnxruntime
+bench-pipelines: ## Measures pictures, texts and sounds beside Pillow, tokenizers, onnxruntime and transformers
 	python3 -m venv target/pictures-venv
 	target/pictures-venv/bin/pip install --quiet --require-hashes -r fixtures/pictures/requirements.txt
 	cargo build --release --locked --features yardstick
 	target/pictures-venv/bin/python bench/pipelines.py
+	python3 bench/sound.py
 
 cpu-bench: test-deps ## The providers of the processor side by side, and what tuning picks of them
 	cargo build --locked --release --bin gpux

@@ -7,17 +7,18 @@
 //! yardstick cuda LIBRARY MODEL.onnx BATCH           milliseconds of a call on CUDA as everybody makes it, for images
 //! yardstick picture FILE ROUNDS                     nanoseconds of a picture's way to [1, 3, 224, 224], as `imagenet` has it
 //! yardstick sessions LIBRARY HOME REF COUNT PREPACK memory after each of several sessions of one stored model
+//! yardstick log-mel FILE ROUNDS                     nanoseconds of the log-mel spectrum of half a minute, as `whisper` has it
 //! ```
 //!
 //! One process each, because one may start ONNX Runtime only once. `bench/run.py` runs the first three, `bench/gpu.py` the
-//! fourth, `bench/pipelines.py` the fifth and `bench/weights.py` the last.
+//! fourth, `bench/pipelines.py`, `bench/weights.py` and `bench/sound.py` the others.
 
 use std::{collections::BTreeMap, env, error::Error, fs, path::PathBuf, time::Instant};
 
 use gpux::{
     bundle::Bundle,
     gpuxfile, onnx,
-    pipeline::{Item, Pipeline, Request, SideFiles},
+    pipeline::{Item, Pipeline, Request, SideFiles, audio},
     runtime::{
         Call, Cancel, Engine, LibrarySources, ModelFiles, Session, SessionOptions, Source, Value, ort as onnx_runtime,
     },
@@ -43,8 +44,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         ["sessions", library, home, reference, count, prepack] => {
             sessions(library, (home, reference), (count.parse()?, *prepack == "yes"))
         }
+        ["log-mel", file, rounds] => log_mel(file, rounds.parse()?),
         _ => Err(
-            "usage: yardstick once|ort-calls|gpux-calls|cuda LIBRARY MODEL.onnx INPUT.npy|ROUNDS|BATCH, picture FILE ROUNDS, or sessions"
+            "usage: yardstick once|ort-calls|gpux-calls|cuda LIBRARY MODEL.onnx INPUT.npy|ROUNDS|BATCH, picture|log-mel FILE ROUNDS, or sessions"
                 .into(),
         ),
     }
@@ -123,6 +125,24 @@ fn picture(file: &str, rounds: u32) -> Result<(), Box<dyn Error>> {
         drop(tensors);
     }
     println!("{{\"picture_ns\": {times:?}}}");
+    Ok(())
+}
+
+/// Times the log-mel spectrum of a sound's first half minute, its samples at hand.
+fn log_mel(file: &str, rounds: u32) -> Result<(), Box<dyn Error>> {
+    let mut samples = audio::decode(&fs::read(file)?, &audio::Limits::default())?
+        .resampled(16_000)
+        .samples;
+    samples.resize(30 * 16_000, 0.0);
+    let plan = audio::MelPlan::new(&gpuxfile::Mel::whisper(80), 16_000);
+    let (mut times, mut mean) = (Vec::new(), 0.0);
+    for _ in 0..rounds {
+        let start = Instant::now();
+        let (_, values) = plan.log(&samples);
+        times.push(start.elapsed().as_nanos());
+        mean = values.iter().map(|value| f64::from(*value)).sum::<f64>() / values.len() as f64;
+    }
+    println!("{{\"mean\": {mean}, \"log_mel_ns\": {times:?}}}");
     Ok(())
 }
 

@@ -52,13 +52,6 @@ pub fn run(
         answers.push(one_of(one.label, answer));
     }
     let time = start.elapsed();
-    context.term.tell(format_args!(
-        "ran on {}: load {}, run {}, {tokens} tokens, {:.1} a second",
-        opened.engine(),
-        duration(opened.load),
-        duration(time),
-        tokens as f64 / time.as_secs_f64().max(1e-9),
-    ));
     if let [
         One {
             input,
@@ -69,6 +62,13 @@ pub fn run(
     {
         return Err(Failure::new(Code::Failed, format!("cannot answer `{input}`: {error}")));
     }
+    context.term.tell(format_args!(
+        "ran on {}: load {}, run {}, {tokens} tokens, {:.1} a second",
+        opened.engine(),
+        duration(opened.load),
+        duration(time),
+        tokens as f64 / time.as_secs_f64().max(1e-9),
+    ));
     if !speaks {
         let digest = opened.subject.digest(context)?.to_string();
         let records = Records {

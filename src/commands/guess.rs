@@ -105,7 +105,8 @@ fn keep_what_fits(mut guess: Guess, signature: &Signature) -> Guess {
     guess
 }
 
-fn read(folder: &Path, name: &str) -> Result<Option<Json>, Failure> {
+/// Reads a JSON file of the folder, where it is there.
+pub(super) fn read(folder: &Path, name: &str) -> Result<Option<Json>, Failure> {
     let path = folder.join(name);
     if !fs::is_file(&path) {
         return Ok(None);

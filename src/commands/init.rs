@@ -7,12 +7,13 @@ use crate::fs;
 use crate::gpuxfile;
 use crate::onnx;
 
-use super::{Code, Context, Failure, OrFail, guess};
+use super::{Code, Context, Failure, OrFail, guess, guess_generation};
 
 /// Write a GPUXfile from a model's own signature
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Where files of a Hugging Face model lie beside it (config.json, preprocessor_config.json, tokenizer.json), \
+    after_help = "Where files of a Hugging Face model lie beside it (config.json, preprocessor_config.json, tokenizer.json, \
+                        generation_config.json), \
                         the steps for pictures, texts and answers are taken from them."
 )]
 pub struct Args {
@@ -29,7 +30,17 @@ pub struct Args {
 
 /// Writes the GPUXfile beside the model.
 pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
-    let path = match args.model {
+    let is_folder = |path: &Path| fs::stat(path).is_ok_and(|found| found.is_some_and(|found| found.is_folder));
+    let folder = match &args.model {
+        Some(path) => Some(path.clone()).filter(|path| is_folder(path)),
+        None => Some(context.env.current_dir.clone()),
+    };
+    if let Some(folder) = folder
+        && let Some(text) = guess_generation::draft(&folder, args.name.as_deref())?
+    {
+        return write(&folder, &text, &args, context);
+    }
+    let path = match args.model.clone() {
         Some(path)
             if fs::stat(&path)
                 .or_fail(|| "cannot look for a model".into())?
@@ -48,15 +59,7 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
-    if let Some(present) = bundle::find_gpuxfile(folder).or_fail(what)?
-        && !args.force
-    {
-        return Err(Failure::new(
-            Code::Usage,
-            format!("{}: `{}` is there already", what(), present.display()),
-        )
-        .hint("--force replaces it"));
-    }
+    refuse_present(folder, &args)?;
     let stem = path
         .file_stem()
         .map(|stem| stem.to_string_lossy().into_owned())
@@ -86,7 +89,32 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
     for note in &guess.notes {
         context.term.warn(note);
     }
+    write_file(folder, &text, &name, context)
+}
+
+/// Writes a GPUXfile that was made whole.
+fn write(folder: &Path, text: &str, args: &Args, context: &Context) -> Result<(), Failure> {
+    refuse_present(folder, args)?;
+    let what = || format!("cannot write a GPUXfile for `{}`", folder.display());
+    let file = gpuxfile::parse(text, "GPUXfile").map_err(Box::new).or_fail(what)?;
+    write_file(folder, text, file.name.as_str(), context)
+}
+
+fn refuse_present(folder: &Path, args: &Args) -> Result<(), Failure> {
+    let what = || format!("cannot write a GPUXfile into `{}`", folder.display());
+    match bundle::find_gpuxfile(folder).or_fail(what)? {
+        Some(present) if !args.force => Err(Failure::new(
+            Code::Usage,
+            format!("{}: `{}` is there already", what(), present.display()),
+        )
+        .hint("--force replaces it")),
+        _ => Ok(()),
+    }
+}
+
+fn write_file(folder: &Path, text: &str, name: &str, context: &Context) -> Result<(), Failure> {
     let target = folder.join("GPUXfile");
+    let what = || format!("cannot write `{}`", target.display());
     fs::replace(&target, text.as_bytes()).or_fail(what)?;
     if context.term.json() {
         context

@@ -36,6 +36,7 @@ mod first_run;
 mod generate;
 mod given;
 mod guess;
+mod guess_generation;
 mod hints;
 mod html;
 mod inputs;

@@ -368,3 +368,55 @@ fn models_that_do_not_hang_together_are_refused_at_build() {
     let told = refused("gpt2", |text| format!("{text}postprocessing: softmax\n"));
     assert!(told.contains("leaves nothing to `postprocessing`"), "{told}");
 }
+
+#[test]
+fn init_writes_the_gpuxfile_of_an_export_from_the_files_beside_it() {
+    for (model, names) in [
+        (
+            "whisper",
+            &[
+                ("encoder", "encoder_model"),
+                ("decoder", "onnx/decoder_model"),
+                ("decoder_with_past", "decoder_with_past_model"),
+            ][..],
+        ),
+        ("t5", &[("encoder", "encoder"), ("decoder", "decoder")][..]),
+        ("gpt2", &[("model", "model")][..]),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("onnx")).unwrap();
+        let copy = |from: &str, to: &str| {
+            std::fs::copy(fixture(&format!("generate/{model}/{from}")), folder.path().join(to)).unwrap();
+        };
+        for (from, to) in names {
+            copy(&format!("{from}.onnx"), &format!("{to}.onnx"));
+        }
+        copy("tokenizer.json", "tokenizer.json");
+        copy("generation_config.json", "generation_config.json");
+        if model == "whisper" {
+            let config =
+                r#"{"feature_extractor_type": "WhisperFeatureExtractor", "feature_size": 80, "chunk_length": 1}"#;
+            std::fs::write(folder.path().join("preprocessor_config.json"), config).unwrap();
+        }
+        let gpux = Gpux::new();
+        let written = gpux.run([
+            "init".as_ref(),
+            folder.path().as_os_str(),
+            "--name".as_ref(),
+            model.as_ref(),
+        ]);
+        assert_eq!(written.code, Some(0), "{written:?}");
+        let again = gpux.run(["init".as_ref(), folder.path().as_os_str()]);
+        assert_eq!(again.code, Some(2), "{again:?}");
+        let entry = &golden(model)[1];
+        let value = match (&entry.sound, &entry.input) {
+            (Some(sound), _) => format!("fixtures/sound/{sound}"),
+            (None, text) => text.clone().unwrap(),
+        };
+        let answer = gpux.run(["run".as_ref(), folder.path().as_os_str(), value.as_ref()]);
+        assert_eq!(answer.code, Some(0), "{answer:?}");
+        let told: serde_json::Value = serde_json::from_str(&answer.stdout).unwrap();
+        let tokens = &told["answers"][0]["answer"]["text"]["tokens"];
+        assert_eq!(*tokens, serde_json::json!(entry.tokens), "{model}");
+    }
+}

@@ -8,12 +8,13 @@ use super::tensors;
 use crate::runtime::Error;
 use crate::tensor::{Port, Tensor};
 
-/// Is a tensor in the memory of a CUDA device; sessions there take it as an input without a copy.
+/// Is a tensor in memory of ONNX Runtime, on the host or on a CUDA device; sessions there take it without a copy.
 pub struct DeviceValue {
     // Dropped before the stream, whose context it lies in.
     tensor: DynTensor,
     port: Port,
-    stream: Arc<Stream>,
+    /// The way to the device; `None` where the tensor lies on the host.
+    stream: Option<Arc<Stream>>,
 }
 
 impl fmt::Debug for DeviceValue {
@@ -32,8 +33,22 @@ impl DeviceValue {
         DeviceValue {
             tensor,
             port: port.clone(),
-            stream: Arc::clone(stream),
+            stream: Some(Arc::clone(stream)),
         }
+    }
+
+    /// Takes an output that lies on the host.
+    pub(super) fn on_host(tensor: DynTensor, port: &Port) -> Self {
+        DeviceValue {
+            tensor,
+            port: port.clone(),
+            stream: None,
+        }
+    }
+
+    /// Tells whether the tensor lies on the host.
+    pub(super) fn is_on_host(&self) -> bool {
+        self.stream.is_none()
     }
 
     pub(super) fn tensor(&self) -> &DynTensor {
@@ -49,12 +64,15 @@ impl DeviceValue {
     ///
     /// Errors: [`Error::Cuda`] where the device does not answer.
     pub fn to_host(&self) -> Result<Tensor, Error> {
+        let Some(stream) = &self.stream else {
+            return tensors::copy(&self.tensor.view().into_dyn(), &self.port);
+        };
         let Some(from) = DeviceAddress::of(&self.tensor) else {
             return Err(Error::OtherEngine(self.port.name.clone()));
         };
-        let mut pinned = self.stream.pin(from.len())?;
-        self.stream.download(from, &mut pinned, from.len())?;
-        self.stream.synchronize()?;
+        let mut pinned = stream.pin(from.len())?;
+        stream.download(from, &mut pinned, from.len())?;
+        stream.synchronize()?;
         tensors::from_bytes(&self.port, self.shape(), pinned.bytes())
     }
 }

@@ -5,11 +5,12 @@ use ort::session::{RunOptions, Session as OrtSession, SessionInputValue};
 use ort::value::Outlet;
 
 use super::bound::{Bound, BoundCall};
+use super::device::DeviceValue;
 use super::stopper::{Stopper, Timer};
 use super::weights::{Committed, KeptGraph, Shared};
 use super::{raw, tensors};
 use crate::runtime::{Assignment, Call, Error, Foreign, Session, Value};
-use crate::tensor::{Port, Signature};
+use crate::tensor::{DType, Port, Signature};
 
 /// Is a model in ONNX Runtime, on whichever provider it was loaded for.
 pub(super) struct GraphSession {
@@ -88,10 +89,11 @@ impl GraphSession {
         let inputs: Vec<SessionInputValue<'_>> = inputs
             .map(|(value, port)| match value {
                 Value::Host(tensor) => tensors::lend(tensor, port),
+                Value::Device(value) if value.is_on_host() => Ok(SessionInputValue::from(value.tensor().view())),
                 Value::Device(_) => Err(Error::OtherEngine(port.name.clone())),
             })
             .collect::<Result<_, _>>()?;
-        let outputs = self
+        let mut outputs = self
             .session
             .run_with_options(inputs.as_slice(), self.stopper.options())
             .map_err(|source| Error::Run {
@@ -99,7 +101,17 @@ impl GraphSession {
             })?;
         let ports = self.signature.outputs.iter().enumerate();
         ports
-            .map(|(at, port)| Ok(Value::Host(tensors::copy(&outputs[at], port)?)))
+            .map(|(at, port)| {
+                let is_kept = call.keep_on_device.get(at).is_some_and(|&keep| keep) && port.dtype != DType::String;
+                if !is_kept {
+                    return Ok(Value::Host(tensors::copy(&outputs[port.name.as_str()], port)?));
+                }
+                let not_tensor = || Error::OutputNotTensor(port.name.clone());
+                let value = outputs.remove(port.name.as_str()).ok_or_else(not_tensor)?;
+                tensors::check_output(&value, port)?;
+                let tensor = value.downcast().map_err(|_| not_tensor())?;
+                Ok(Value::Device(DeviceValue::on_host(tensor, port)))
+            })
             .collect()
     }
 }

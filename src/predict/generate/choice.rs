@@ -34,7 +34,7 @@ impl Choice {
             [1, tokens, vocabulary] if tokens > 0 && vocabulary > 0 => vocabulary,
             _ => return Err(Error::Scores(scores.shape().to_vec())),
         };
-        let may = |token: usize| !self.suppress.contains(&token) && !(is_first && self.suppress_first.contains(&token));
+        let may = |token: usize| !(self.suppress.contains(&token) || is_first && self.suppress_first.contains(&token));
         let best = match scores.data() {
             Data::F32(values) => best(last(values, vocabulary).iter().copied(), may),
             Data::F16(values) => best(last(values, vocabulary).iter().map(|value| value.to_f32()), may),

@@ -52,7 +52,11 @@ fn documented_commands_exist() {
             let verb: Vec<&str> = words[..words.len().min(2)]
                 .iter()
                 .copied()
-                .take(if matches!(words[0], "store" | "provider" | "export") { 2 } else { 1 })
+                .take(if matches!(words[0], "store" | "provider" | "export") {
+                    2
+                } else {
+                    1
+                })
                 .collect();
             let known = helps.entry(verb.clone()).or_insert_with(|| help(&verb));
             let Some(known) = known else {

@@ -199,7 +199,7 @@ impl Opened {
                 },
                 cache: cache(&subject, args, purpose),
                 device: args.device as usize,
-                cache: compiles.then(|| engines(&subject, context)).flatten(),
+                engines: compiles.then(|| engines(&subject, context)).flatten(),
                 explain: args.explain,
                 ..SessionOptions::default()
             },
@@ -337,6 +337,7 @@ fn load_others(
     selection.order = ProviderOrder::Listed(vec![provider]);
     // What is kept of the first is kept by its name.
     selection.session.cache = None;
+    selection.session.engines = None;
     let load = |other: &Other| {
         let source = Source {
             files: &other.files,

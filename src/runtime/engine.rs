@@ -76,7 +76,7 @@ pub struct SessionOptions {
     /// Options of the provider by its own names, beside those that [`Settings`] stands for.
     pub provider_options: BTreeMap<String, String>,
     /// The folder in which a provider may keep what it compiled from this very model, on this machine, with these libraries.
-    pub cache: Option<PathBuf>,
+    pub engines: Option<PathBuf>,
     /// Whether the session tells afterwards which provider has which node.
     pub explain: bool,
 }

@@ -164,7 +164,7 @@ fn translated(kind: ProviderKind, session: &SessionOptions) -> Vec<(String, Stri
         ProviderKind::CoreMl => vec![("AllowLowPrecisionAccumulationOnGPU", flag(fp16))],
         _ => vec![],
     };
-    let kept = session.cache.iter().flat_map(|folder| {
+    let kept = session.engines.iter().flat_map(|folder| {
         let folder = folder.join(kind.name()).to_string_lossy().into_owned();
         let names = cached(kind).iter();
         names.map(move |(name, value)| (*name, value.map_or_else(|| folder.clone(), str::to_owned)))
@@ -254,7 +254,7 @@ mod tests {
     #[test]
     fn what_compiles_models_keeps_them_in_the_folder_for_this_model_and_no_other_provider_is_told_of_it() {
         let options = SessionOptions {
-            cache: Some("/cache/engines/model".into()),
+            engines: Some("/cache/engines/model".into()),
             ..SessionOptions::default()
         };
         let told = |kind| provider(kind).options(&options).unwrap();

@@ -12,6 +12,7 @@ pub mod json;
 mod names;
 pub mod npy;
 pub mod npz;
+pub mod oip;
 pub mod raw;
 mod rows;
 mod signature;

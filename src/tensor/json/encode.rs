@@ -46,6 +46,16 @@ impl Serialize for Nested<'_> {
     }
 }
 
+/// Serializes the elements of a tensor as one list, in row-major order, whatever its shape.
+#[derive(Clone, Copy, Debug)]
+pub struct Flat<'a>(pub &'a Tensor);
+
+impl Serialize for Flat<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        for_data!(self.0.data(), elements => Level { shape: &[elements.len()], elements }.serialize(serializer))
+    }
+}
+
 /// Serializes the elements below some dimension.
 struct Level<'a, T> {
     shape: &'a [usize],

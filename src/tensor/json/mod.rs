@@ -8,13 +8,14 @@ mod build;
 mod decode;
 mod encode;
 mod error;
-mod scan;
+pub(super) mod scan;
 #[cfg(test)]
 mod tests;
 mod text;
 
 pub use decode::{decode, decode_map_value};
-pub use encode::{Nested, encode, write};
+pub use encode::{Flat, Nested, encode, write};
 pub use error::{Error, Found, ShapeFault};
 pub use scan::{Expected, SyntaxError};
+pub(super) use text::read;
 pub use text::{decode_map, decode_text};

@@ -49,7 +49,7 @@ impl fmt::Display for Expected {
 }
 
 /// Is the beginning of a value: all of it, but for a list and a map.
-pub(super) enum Token<'t> {
+pub(in crate::tensor) enum Token<'t> {
     Null,
     Bool(bool),
     /// A number without fraction and exponent that 64 bits hold.
@@ -62,13 +62,13 @@ pub(super) enum Token<'t> {
 }
 
 /// Reads a text from its beginning to its end.
-pub(super) struct Scanner<'t> {
+pub(in crate::tensor) struct Scanner<'t> {
     text: &'t str,
     at: usize,
 }
 
 impl<'t> Scanner<'t> {
-    pub(super) fn new(text: &'t [u8]) -> Result<Self, SyntaxError> {
+    pub(in crate::tensor) fn new(text: &'t [u8]) -> Result<Self, SyntaxError> {
         match std::str::from_utf8(text) {
             Ok(text) => Ok(Scanner { text, at: 0 }),
             Err(error) => Err(error_at(text, error.valid_up_to(), Expected::Unicode)),
@@ -76,12 +76,30 @@ impl<'t> Scanner<'t> {
     }
 
     /// Gives how many elements the rest of the text can have: each takes a character and a comma.
-    pub(super) fn most_elements(&self) -> usize {
+    pub(in crate::tensor) fn most_elements(&self) -> usize {
         (self.text.len() - self.at).div_ceil(2)
     }
 
+    /// Gives the place that is read next, for [`Scanner::since`].
+    pub(in crate::tensor) fn place(&self) -> usize {
+        self.at
+    }
+
+    /// Gives the text from a place to here.
+    pub(in crate::tensor) fn since(&self, place: usize) -> &'t str {
+        &self.text[place..self.at]
+    }
+
+    /// Tells whether a list comes next that begins with a list.
+    pub(in crate::tensor) fn opens_nested(&self) -> bool {
+        let mut bytes = self.text.as_bytes()[self.at..]
+            .iter()
+            .filter(|byte| !byte.is_ascii_whitespace());
+        bytes.next() == Some(&b'[') && bytes.next() == Some(&b'[')
+    }
+
     /// Reads the next value, or the opening of a list or map.
-    pub(super) fn value(&mut self) -> Result<Token<'t>, SyntaxError> {
+    pub(in crate::tensor) fn value(&mut self) -> Result<Token<'t>, SyntaxError> {
         match self.peek() {
             Some(b'[') => {
                 self.at += 1;
@@ -101,7 +119,7 @@ impl<'t> Scanner<'t> {
     }
 
     /// Reads the name of a member and its colon.
-    pub(super) fn name(&mut self) -> Result<Cow<'t, str>, SyntaxError> {
+    pub(in crate::tensor) fn name(&mut self) -> Result<Cow<'t, str>, SyntaxError> {
         if self.peek() != Some(b'"') {
             return Err(self.expected(Expected::Name));
         }
@@ -111,14 +129,14 @@ impl<'t> Scanner<'t> {
     }
 
     /// Takes a byte if it comes next.
-    pub(super) fn has(&mut self, byte: u8) -> bool {
+    pub(in crate::tensor) fn has(&mut self, byte: u8) -> bool {
         let found = self.peek() == Some(byte);
         self.at += usize::from(found);
         found
     }
 
     /// Takes a byte that must come next.
-    pub(super) fn take(&mut self, byte: u8, expected: Expected) -> Result<(), SyntaxError> {
+    pub(in crate::tensor) fn take(&mut self, byte: u8, expected: Expected) -> Result<(), SyntaxError> {
         if self.has(byte) {
             Ok(())
         } else {
@@ -127,7 +145,7 @@ impl<'t> Scanner<'t> {
     }
 
     /// Checks that nothing but space is left.
-    pub(super) fn end(&mut self) -> Result<(), SyntaxError> {
+    pub(in crate::tensor) fn end(&mut self) -> Result<(), SyntaxError> {
         match self.peek() {
             None => Ok(()),
             Some(_) => Err(self.expected(Expected::End)),

@@ -49,7 +49,8 @@ pub fn decode_map(text: &[u8], ports: &[Port]) -> Result<Vec<Tensor>, Error> {
     Ok(all(ports, tensors)?)
 }
 
-fn read(scanner: &mut Scanner, port: &Port) -> Result<Tensor, Error> {
+/// Reads one value as [`decode_text`] does, and leaves what comes behind it.
+pub(in crate::tensor) fn read(scanner: &mut Scanner, port: &Port) -> Result<Tensor, Error> {
     for_dtype!(port.dtype, T => {
         let mut builder = Builder::<T>::new(port, scanner.most_elements());
         match fill(scanner, &mut builder) {

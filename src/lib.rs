@@ -37,6 +37,7 @@ pub mod provider;
 mod quiet;
 pub mod registry;
 pub mod runtime;
+pub mod serve;
 pub mod store;
 pub mod tensor;
 pub mod term;

@@ -1,0 +1,97 @@
+use axum::Json;
+use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use crate::serve::Error;
+use crate::tensor::oip;
+
+/// Is an answer that says why there is no other: `{"error": …}` with a status code.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    status: StatusCode,
+    message: String,
+    retry_after_seconds: Option<u32>,
+}
+
+impl Refusal {
+    pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Refusal {
+            status,
+            message: message.into(),
+            retry_after_seconds: None,
+        }
+    }
+
+    /// Refuses a request whose form is wrong.
+    pub fn bad(message: impl Into<String>) -> Self {
+        Refusal::new(StatusCode::BAD_REQUEST, message)
+    }
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        let status = match &error {
+            Error::UnknownModel(_) | Error::UnknownVersion { .. } => StatusCode::NOT_FOUND,
+            Error::Full { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Error::NotReady { .. } | Error::Closing(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Error::TimedOut(_) => StatusCode::GATEWAY_TIMEOUT,
+            // Nobody reads this one.
+            Error::Cancelled => StatusCode::REQUEST_TIMEOUT,
+            Error::Lost(_) => StatusCode::BAD_GATEWAY,
+            Error::Run { .. } if error.is_callers() => StatusCode::BAD_REQUEST,
+            Error::Run { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        let is_passing = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
+        Refusal {
+            status,
+            message: chain(&error),
+            retry_after_seconds: is_passing.then_some(1),
+        }
+    }
+}
+
+impl From<oip::Error> for Refusal {
+    fn from(error: oip::Error) -> Self {
+        Refusal::bad(chain(&error))
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, Json(json!({"error": self.message}))).into_response();
+        if let Some(seconds) = self.retry_after_seconds {
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+/// Answers a path that is none of ours.
+pub(super) async fn unknown_path(uri: Uri) -> Refusal {
+    let path: String = uri.path().chars().take(200).collect();
+    Refusal::new(
+        StatusCode::NOT_FOUND,
+        format!("there is nothing at `{}`", path.escape_debug()),
+    )
+}
+
+/// Answers a path of ours that is called with another method.
+pub(super) async fn wrong_method(method: Method, uri: Uri) -> Refusal {
+    let message = format!("`{}` does not take {method}", uri.path().escape_debug());
+    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, message)
+}
+
+/// Writes an error and its causes on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,63 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::header;
+use axum::response::IntoResponse;
+use serde_json::{Value, json};
+
+use super::metadata::ModelPath;
+use super::{Refusal, Shared};
+use crate::serve::{self, Model};
+
+/// Tells what a model has done, in the form of Triton's statistics.
+pub(super) async fn model(
+    State(shared): State<Arc<Shared>>,
+    Path(path): Path<ModelPath>,
+) -> Result<Json<Value>, Refusal> {
+    let model = shared.repository.find(&path.model, path.version.as_deref())?;
+    Ok(Json(json!({"model_stats": [statistics(&model)]})))
+}
+
+/// Tells what every model that is ready has done.
+pub(super) async fn all(State(shared): State<Arc<Shared>>) -> Json<Value> {
+    let mut each = Vec::new();
+    for status in shared.repository.index() {
+        if let Ok(serve::State::Ready(model)) = shared.repository.state(&status.name, Some(&status.version)) {
+            each.push(statistics(&model));
+        }
+    }
+    Json(json!({"model_stats": each}))
+}
+
+/// Gives every counter in the form that Prometheus reads.
+pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
+    let mut text = String::new();
+    let written = shared.repository.metrics().write(&mut text);
+    debug_assert!(written.is_ok(), "a string takes whatever is written");
+    const FORM: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, FORM)], text)
+}
+
+fn statistics(model: &Model) -> Value {
+    let found = model.metrics().statistics();
+    let pair = |count: u64, time: Duration| json!({"count": count, "ns": nanoseconds(time)});
+    let all = found.succeeded + found.failed;
+    json!({
+        "name": model.name(),
+        "version": model.version(),
+        "inference_count": found.rows,
+        "execution_count": found.calls,
+        "inference_stats": {
+            "success": pair(found.succeeded, found.succeeded_time),
+            "fail": pair(found.failed, found.failed_time),
+            "queue": pair(all, found.queue_time),
+            "compute_infer": pair(found.calls, found.infer_time),
+        },
+    })
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,228 @@
+//! What is counted, in the form that Prometheus reads.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+/// Holds every counter of a server.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<RequestLabels, Counter>,
+    waiting: Family<ModelLabels, Gauge>,
+    instances: Family<ModelLabels, Gauge>,
+    calls: Family<ModelLabels, Counter>,
+    queue_time: Family<ModelLabels, Histogram>,
+    infer_time: Family<ModelLabels, Histogram>,
+    batch_rows: Family<ModelLabels, Histogram>,
+}
+
+/// Says which model something was counted of.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ModelLabels {
+    model: String,
+    version: String,
+}
+
+/// Says what came of a request.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    model: String,
+    version: String,
+    code: u16,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("gpux");
+        let times: fn() -> Histogram = || Histogram::new(TIME_BUCKETS);
+        let rows: fn() -> Histogram = || Histogram::new((0..11).map(|power| f64::from(1 << power)));
+        let requests = Family::default();
+        let waiting = Family::default();
+        let instances = Family::default();
+        let calls = Family::default();
+        let queue_time = Family::new_with_constructor(times);
+        let infer_time = Family::new_with_constructor(times);
+        let batch_rows = Family::new_with_constructor(rows);
+        registry.register("requests", "Requests answered, by status code", requests.clone());
+        registry.register("queue_requests", "Requests that wait", waiting.clone());
+        registry.register("instances", "Sessions that answer", instances.clone());
+        registry.register(
+            "calls",
+            "Calls of the model, each of one request or more",
+            calls.clone(),
+        );
+        let seconds = || Unit::Seconds;
+        registry.register_with_unit(
+            "queue_time",
+            "From the arrival of a request to the start of its call",
+            seconds(),
+            queue_time.clone(),
+        );
+        registry.register_with_unit("infer_time", "How long a call took", seconds(), infer_time.clone());
+        registry.register("batch_rows", "Rows of a call", batch_rows.clone());
+        Metrics {
+            registry,
+            requests,
+            waiting,
+            instances,
+            calls,
+            queue_time,
+            infer_time,
+            batch_rows,
+        }
+    }
+}
+
+/// The upper bounds of the buckets of a time. Units: seconds.
+const TIME_BUCKETS: [f64; 16] = [
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
+
+impl Metrics {
+    /// Gives the counters of one model, with `instances` sessions.
+    pub fn of_model(&self, model: &str, version: &str, instances: usize) -> ModelMetrics {
+        let labels = ModelLabels {
+            model: model.to_owned(),
+            version: version.to_owned(),
+        };
+        let count = i64::try_from(instances).unwrap_or(i64::MAX);
+        self.instances.get_or_create(&labels).set(count);
+        ModelMetrics {
+            requests: self.requests.clone(),
+            waiting: self.waiting.get_or_create_owned(&labels),
+            calls: self.calls.get_or_create_owned(&labels),
+            queue_time: self.queue_time.get_or_create_owned(&labels),
+            infer_time: self.infer_time.get_or_create_owned(&labels),
+            batch_rows: self.batch_rows.get_or_create_owned(&labels),
+            sums: Arc::default(),
+            labels,
+        }
+    }
+
+    /// Counts a request that reached no model.
+    pub fn count_stray(&self, code: u16) {
+        let labels = RequestLabels {
+            model: String::new(),
+            version: String::new(),
+            code,
+        };
+        self.requests.get_or_create(&labels).inc();
+    }
+
+    /// Writes everything in the text form of OpenMetrics.
+    pub fn write(&self, to: &mut impl fmt::Write) -> fmt::Result {
+        text::encode(to, &self.registry)
+    }
+}
+
+/// Holds the counters of one model.
+#[derive(Clone, Debug)]
+pub struct ModelMetrics {
+    labels: ModelLabels,
+    requests: Family<RequestLabels, Counter>,
+    waiting: Gauge,
+    calls: Counter,
+    queue_time: Histogram,
+    infer_time: Histogram,
+    batch_rows: Histogram,
+    sums: Arc<Sums>,
+}
+
+/// Sums of what Triton's statistics tell. Units: nanoseconds, where a time is summed.
+#[derive(Debug, Default)]
+struct Sums {
+    succeeded: AtomicU64,
+    failed: AtomicU64,
+    succeeded_time: AtomicU64,
+    failed_time: AtomicU64,
+    queue_time: AtomicU64,
+    infer_time: AtomicU64,
+    calls: AtomicU64,
+    rows: AtomicU64,
+}
+
+/// Is what a model has done since it was loaded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Statistics {
+    pub succeeded: u64,
+    pub failed: u64,
+    pub succeeded_time: Duration,
+    pub failed_time: Duration,
+    /// Summed over the requests.
+    pub queue_time: Duration,
+    /// Summed over the calls.
+    pub infer_time: Duration,
+    pub calls: u64,
+    /// Summed over the calls.
+    pub rows: u64,
+}
+
+impl ModelMetrics {
+    /// Tells how many requests wait now.
+    pub fn set_waiting(&self, count: usize) {
+        self.waiting.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// Counts a call of the model.
+    pub fn count_call(&self, rows: usize, infer: Duration) {
+        self.calls.inc();
+        self.infer_time.observe(infer.as_secs_f64());
+        self.batch_rows.observe(rows as f64);
+        self.sums.calls.fetch_add(1, Ordering::Relaxed);
+        self.sums.rows.fetch_add(rows as u64, Ordering::Relaxed);
+        add(&self.sums.infer_time, infer);
+    }
+
+    /// Counts a request whose call came.
+    pub fn count_answer(&self, queue: Duration) {
+        self.queue_time.observe(queue.as_secs_f64());
+        add(&self.sums.queue_time, queue);
+    }
+
+    /// Counts a request that was answered with a status code.
+    pub fn count_request(&self, code: u16, took: Duration) {
+        let labels = RequestLabels {
+            model: self.labels.model.clone(),
+            version: self.labels.version.clone(),
+            code,
+        };
+        self.requests.get_or_create(&labels).inc();
+        let (count, time) = match code {
+            200..=299 => (&self.sums.succeeded, &self.sums.succeeded_time),
+            _ => (&self.sums.failed, &self.sums.failed_time),
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        add(time, took);
+    }
+
+    /// Gives the sums since the model was loaded.
+    pub fn statistics(&self) -> Statistics {
+        let count = |of: &AtomicU64| of.load(Ordering::Relaxed);
+        let time = |of: &AtomicU64| Duration::from_nanos(of.load(Ordering::Relaxed));
+        let sums = &self.sums;
+        Statistics {
+            succeeded: count(&sums.succeeded),
+            failed: count(&sums.failed),
+            succeeded_time: time(&sums.succeeded_time),
+            failed_time: time(&sums.failed_time),
+            queue_time: time(&sums.queue_time),
+            infer_time: time(&sums.infer_time),
+            calls: count(&sums.calls),
+            rows: count(&sums.rows),
+        }
+    }
+}
+
+fn add(sum: &AtomicU64, time: Duration) {
+    sum.fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+}

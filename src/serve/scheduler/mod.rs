@@ -1,0 +1,258 @@
+//! One bounded queue a model, and the instances that answer from it.
+
+mod instance;
+mod queue;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use super::{Error, ModelMetrics, Settings};
+use crate::predict::batch::{Candidate, Stacking};
+use crate::runtime::{Cancel, Session};
+use crate::tensor::Tensor;
+
+use queue::{Job, Joining, Queue};
+
+/// Is a request to a model, its tensors in the signature's order.
+#[derive(Debug, Default)]
+pub struct Request {
+    pub inputs: Vec<Tensor>,
+    /// 1 is the most urgent; 0 is the model's own, behind every other.
+    pub priority: u64,
+    /// How long the client waits; the model's own time-out where it is shorter.
+    pub timeout: Option<Duration>,
+}
+
+/// Is what came of a request.
+#[derive(Debug)]
+pub struct Answer {
+    /// One tensor an output, in the signature's order.
+    pub outputs: Vec<Tensor>,
+    pub times: Times,
+}
+
+/// Says where the time of a request went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Times {
+    /// From its arrival to the start of the call.
+    pub queue: Duration,
+    /// The call, which it may have shared.
+    pub infer: Duration,
+    /// How many rows the call had, its own and others'.
+    pub rows: usize,
+}
+
+/// Takes requests to one model.
+#[derive(Debug)]
+pub struct Scheduler {
+    shared: Arc<Shared>,
+    instances: Mutex<Vec<JoinHandle<()>>>,
+}
+
+struct Shared {
+    name: String,
+    settings: Settings,
+    stacking: Option<Stacking>,
+    /// Whether an answer has shown that the model mixes rows, so that requests are no longer joined.
+    mixes_rows: AtomicBool,
+    metrics: ModelMetrics,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Default)]
+struct State {
+    queue: Queue,
+    /// Whether nothing is taken any more; what waits is still answered.
+    is_closed: bool,
+}
+
+impl Scheduler {
+    /// Starts an instance for each session; requests are joined where `stacking` says that they may be.
+    ///
+    /// Errors: the system gives no thread.
+    pub fn start(
+        name: &str,
+        sessions: Vec<Box<dyn Session>>,
+        stacking: Option<Stacking>,
+        settings: Settings,
+        metrics: ModelMetrics,
+    ) -> std::io::Result<Scheduler> {
+        let shared = Arc::new(Shared {
+            name: name.to_owned(),
+            settings,
+            stacking,
+            mixes_rows: AtomicBool::new(false),
+            metrics,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        });
+        let scheduler = Scheduler {
+            shared: Arc::clone(&shared),
+            instances: Mutex::default(),
+        };
+        for (at, session) in sessions.into_iter().enumerate() {
+            let shared = Arc::clone(&shared);
+            let thread = thread::Builder::new().name(format!("{name}/{at}"));
+            let handle = thread.spawn(move || instance::serve(&shared, session))?;
+            lock(&scheduler.instances).push(handle);
+        }
+        Ok(scheduler)
+    }
+
+    /// Queues a request and waits for its answer; a caller that stops waiting cancels it.
+    ///
+    /// Errors: [`Error`]; a full queue refuses at once.
+    pub async fn call(&self, request: Request) -> Result<Answer, Error> {
+        let timeout = [request.timeout, self.shared.settings.timeout]
+            .into_iter()
+            .flatten()
+            .min();
+        let cancel = CancelOnDrop(Cancel::default());
+        let receiver = self.submit(request, timeout, cancel.0.clone())?;
+        let lost = || Error::Lost(self.shared.name.clone());
+        match timeout {
+            // The instance ends a call at its deadline; the grace is for one that cannot be ended.
+            Some(timeout) => match tokio::time::timeout(timeout + timeout / 8, receiver).await {
+                Ok(answer) => answer.map_err(|_| lost())?,
+                Err(_) => Err(Error::TimedOut(timeout)),
+            },
+            None => receiver.await.map_err(|_| lost())?,
+        }
+    }
+
+    fn submit(
+        &self,
+        request: Request,
+        timeout: Option<Duration>,
+        cancel: Cancel,
+    ) -> Result<oneshot::Receiver<Result<Answer, Error>>, Error> {
+        let arrived = Instant::now();
+        let candidate = match &self.shared.stacking {
+            Some(stacking) => stacking.candidate(&request.inputs),
+            None => Candidate { key: None, rows: 1 },
+        };
+        let (answer, receiver) = oneshot::channel();
+        let job = Job {
+            inputs: request.inputs,
+            candidate,
+            arrived,
+            deadline: timeout.map(|timeout| arrived + timeout),
+            cancel,
+            answer,
+        };
+        // 0 is behind every other.
+        let urgency = request.priority.wrapping_sub(1);
+        let mut state = self.shared.lock();
+        if state.is_closed {
+            return Err(Error::Closing(self.shared.name.clone()));
+        }
+        if state.queue.len() >= self.shared.settings.queue_size {
+            let stale = state.queue.take_stale(arrived);
+            let waiting = state.queue.len();
+            if waiting >= self.shared.settings.queue_size {
+                drop(state);
+                self.shared.give_up(stale);
+                let name = self.shared.name.clone();
+                return Err(Error::Full { name, waiting });
+            }
+            self.shared.give_up(stale);
+        }
+        state.queue.push(urgency, job);
+        self.shared.metrics.set_waiting(state.queue.len());
+        drop(state);
+        self.shared.changed.notify_one();
+        Ok(receiver)
+    }
+
+    /// Gives how many requests wait.
+    pub fn waiting(&self) -> usize {
+        self.shared.lock().queue.len()
+    }
+
+    /// Takes no more requests; those that wait are answered.
+    pub fn close(&self) {
+        self.shared.lock().is_closed = true;
+        self.shared.changed.notify_all();
+    }
+
+    /// Refuses those that wait, and waits for the calls that run.
+    pub fn stop(&self) {
+        let waiting = {
+            let mut state = self.shared.lock();
+            state.is_closed = true;
+            state.queue.drain()
+        };
+        self.shared.changed.notify_all();
+        for job in waiting {
+            job.refuse(Error::Closing(self.shared.name.clone()));
+        }
+        self.join();
+    }
+
+    /// Waits until every instance has ended, as it does after [`Scheduler::close`] once nothing waits.
+    pub fn join(&self) {
+        let handles = std::mem::take(&mut *lock(&self.instances));
+        for handle in handles {
+            // An instance that panicked has told so; the others end all the same.
+            let _ = handle.join();
+        }
+    }
+}
+
+impl Drop for Scheduler {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+
+    fn joining(&self) -> Joining {
+        let may_join = self.stacking.is_some() && !self.mixes_rows.load(Ordering::Relaxed);
+        Joining {
+            most_rows: if may_join { self.settings.max_batch_size } else { 1 },
+            delay: self.settings.max_queue_delay,
+        }
+    }
+
+    /// Refuses requests that nobody waits for any more, or that waited too long.
+    fn give_up(&self, stale: Vec<Job>) {
+        for job in stale {
+            let error = match job.deadline {
+                Some(deadline) if !job.is_abandoned() => Error::TimedOut(deadline - job.arrived),
+                _ => Error::Cancelled,
+            };
+            job.refuse(error);
+        }
+    }
+}
+
+/// Asks the call to stop when its caller no longer waits.
+struct CancelOnDrop(Cancel);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+/// Locks; a panic elsewhere leaves the queue whole, so poison is of no meaning.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -25,6 +25,14 @@ pub struct Env {
     pub executable: Option<PathBuf>,
     /// The folder of the running executable.
     pub executable_dir: Option<PathBuf>,
+    /// Where the system's loader looks first: `LD_LIBRARY_PATH`.
+    pub library_folders: Vec<PathBuf>,
+    /// The running executable.
+    pub executable: Option<PathBuf>,
+    /// The command line, without the command itself.
+    pub arguments: Vec<OsString>,
+    /// The variables that a worker is started with, and no others: what engines and drivers read.
+    pub for_workers: Vec<(OsString, OsString)>,
     /// What concerns registries.
     pub registry: RegistryEnv,
     /// What concerns providers and their packs.
@@ -99,10 +107,41 @@ impl Env {
             executable_dir: std::env::current_exe()
                 .ok()
                 .and_then(|path| path.parent().map(PathBuf::from)),
+            library_folders: set("LD_LIBRARY_PATH")
+                .map(|folders| std::env::split_paths(&folders).collect())
+                .unwrap_or_default(),
+            executable: std::env::current_exe().ok(),
+            arguments: std::env::args_os().skip(1).collect(),
+            for_workers: for_workers(),
             registry: registry(),
             provider: provider(),
         }
     }
+}
+
+/// Gathers what engines and drivers read; secrets are in none of these.
+fn for_workers() -> Vec<(OsString, OsString)> {
+    const NAMES: [&str; 14] = [
+        "CONDA_PREFIX",
+        "GPUX_HOME",
+        "HOME",
+        "LD_LIBRARY_PATH",
+        "LOCALAPPDATA",
+        "LLVM_PROFILE_FILE",
+        "ORT_DYLIB_PATH",
+        "PATH",
+        "SOURCE_DATE_EPOCH",
+        "SystemRoot",
+        "TMPDIR",
+        "USERPROFILE",
+        "VIRTUAL_ENV",
+        "XDG_DATA_HOME",
+    ];
+    const PREFIXES: [&str; 6] = ["CUDA_", "HIP_", "HSA_", "NVIDIA_", "ROCR_", "VK_"];
+    let is_kept = |name: &str| NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+    std::env::vars_os()
+        .filter(|(name, _)| name.to_str().is_some_and(is_kept))
+        .collect()
 }
 
 /// Sets and removes variables that libraries read, before any thread is started and any library loaded.

@@ -8,7 +8,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
     Code, Context, Failure, bench, build, completion, doctor, export, images, init, inspect, load, login, logout,
-    machine, probe, provider, prune, pull, push, rm, run, save, store, tag, tags, test, trial, tune, unpack,
+    machine, probe, provider, prune, pull, push, rm, run, save, serve, store, tag, tags, test, trial, tune, unpack,
 };
 use crate::env::Env;
 use crate::term::{Term, Voice};
@@ -53,6 +53,7 @@ enum Verb {
     Tune(tune::Args),
     #[command(hide = true)]
     Trial(trial::Args),
+    Serve(serve::Args),
     Inspect(inspect::Args),
     Images(images::Args),
     Tag(tag::Args),
@@ -107,6 +108,7 @@ fn dispatch(verb: Verb, context: &Context) -> Result<(), Failure> {
         Verb::Bench(args) => bench::run(args, context),
         Verb::Tune(args) => tune::run(args, context),
         Verb::Trial(args) => trial::run(args, context),
+        Verb::Serve(args) => serve::run(args, context),
         Verb::Inspect(args) => inspect::run(args, context),
         Verb::Images(args) => images::run(args, context),
         Verb::Tag(args) => tag::run(args, context),

@@ -20,6 +20,7 @@ pub mod push;
 pub mod rm;
 pub mod run;
 pub mod save;
+pub mod serve;
 pub mod store;
 pub mod tag;
 pub mod tags;
@@ -50,6 +51,7 @@ mod outputs;
 mod records;
 mod remote;
 mod samples;
+mod serving;
 mod subject;
 mod synthetic;
 mod tuned;
@@ -63,7 +65,7 @@ use crate::store::Store;
 use crate::term::Term;
 
 /// Is what every verb is given.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Context {
     /// The surroundings of the process.
     pub env: Env,

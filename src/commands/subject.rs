@@ -227,6 +227,11 @@ impl Subject {
         fs::read(&found).or_fail(what)
     }
 
+    /// Tells whether the model is an artifact of the store.
+    pub fn is_artifact(&self) -> bool {
+        matches!(self.origin, Origin::Store { .. })
+    }
+
     /// Gives the manifest's digest; for files outside the store, the one that `build` would give, which hashes them.
     pub fn digest(&self, context: &Context) -> Result<Digest, Failure> {
         match &self.origin {

@@ -5,6 +5,8 @@
 
 mod file;
 mod map;
+#[cfg(unix)]
+mod shared;
 mod stat;
 
 #[cfg(test)]
@@ -15,6 +17,8 @@ use std::path::{Path, PathBuf};
 
 pub use file::{File, Locked};
 pub use map::map;
+#[cfg(unix)]
+pub use shared::SharedMemory;
 pub use stat::Stat;
 
 /// Says which act on which path failed, and why.

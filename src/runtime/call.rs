@@ -40,7 +40,7 @@ impl From<Tensor> for Value {
 }
 
 /// Can be told from another thread to end what it does.
-pub(super) trait Stop: Send + Sync {
+pub trait Stop: Send + Sync {
     /// Asks for the end; returns at once.
     fn stop(&self);
 }
@@ -79,7 +79,7 @@ impl Cancel {
     }
 
     /// Passes a stop on to `watcher` for as long as the answer lives; at once where it was asked for before.
-    pub(super) fn watch<'a, W: Stop + 'static>(&'a self, watcher: &Arc<W>) -> Watch<'a> {
+    pub fn watch<'a, W: Stop + 'static>(&'a self, watcher: &Arc<W>) -> Watch<'a> {
         let weak = Arc::downgrade(watcher);
         let key = weak.as_ptr() as *const ();
         self.0.watchers().push(weak);
@@ -98,7 +98,7 @@ impl fmt::Debug for Cancel {
 }
 
 /// Ends the passing on when dropped.
-pub(super) struct Watch<'a> {
+pub struct Watch<'a> {
     cancel: &'a Cancel,
     key: *const (),
 }

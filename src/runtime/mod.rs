@@ -17,7 +17,7 @@ mod select;
 pub mod tune;
 
 pub use assignment::{Assignment, Node, Partition, Share};
-pub use call::{Call, Cancel, Value};
+pub use call::{Call, Cancel, Stop, Value, Watch};
 pub use engine::{
     ConvolutionSearch, Engine, GraphCache, ModelFiles, Optimization, Session, SessionOptions, Settings, Source,
 };

@@ -1,7 +1,4 @@
-use std::sync::Arc;
 use std::time::Duration;
-
-use crate::runtime;
 
 /// Says why a request was not answered.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -30,28 +27,10 @@ pub enum Error {
     /// The model ended without an answer.
     #[error("model `{0}` ended before it answered")]
     Lost(String),
-    /// The model refused or failed on the request.
-    #[error("model `{name}` cannot answer")]
-    Run {
-        name: String,
-        #[source]
-        source: Arc<runtime::Error>,
-    },
-}
-
-impl Error {
-    /// Tells whether the request itself is at fault, so that it will never be answered.
-    pub fn is_callers(&self) -> bool {
-        match self {
-            Error::Run { source, .. } => matches!(
-                **source,
-                runtime::Error::InputCount { .. }
-                    | runtime::Error::InputType { .. }
-                    | runtime::Error::InputShape { .. }
-                    | runtime::Error::Input { .. }
-                    | runtime::Error::Run { .. }
-            ),
-            _ => false,
-        }
-    }
+    /// The model does not take the request's inputs.
+    #[error("model `{name}` cannot answer: {why}")]
+    Refused { name: String, why: String },
+    /// The model failed.
+    #[error("model `{name}` failed: {why}")]
+    Failed { name: String, why: String },
 }

@@ -1,21 +1,28 @@
 //! The inference server: models behind bounded queues, called over HTTP.
 //!
 //! ```text
-//! http → repository → model → scheduler: queue → instance (a thread and its session)
+//! http → repository → model → scheduler: queue → instance (a thread) → executor: a session, or a worker's
 //! ```
 //!
 //! A [`Repository`] holds what is served; each [`Model`] has one queue, and as many instances as it is given. The store
 //! is not known here: whoever starts a server gives it a [`ModelSource`].
 
 mod error;
+mod executor;
 pub mod http;
 mod metrics;
 mod model;
 mod repository;
 mod scheduler;
+mod server;
+#[cfg(unix)]
+pub mod worker;
 
 pub use error::Error;
+pub use executor::{Executor, Fault};
+pub use http::{Bounds, Origins};
 pub use metrics::{Metrics, ModelMetrics, Statistics};
 pub use model::{Loaded, Model, Settings};
 pub use repository::{ModelName, ModelSource, Repository, SourceError, State, Status, Version};
 pub use scheduler::{Answer, Request, Scheduler, Times};
+pub use server::{Event, ServerError, ServerOptions, run};

@@ -1,9 +1,10 @@
+use std::any::Any;
+use std::fmt;
 use std::time::Duration;
 
 use super::scheduler::{Answer, Request, Scheduler};
-use super::{Error, ModelMetrics};
+use super::{Error, Executor, ModelMetrics};
 use crate::predict::batch::{Stacking, Unstackable};
-use crate::runtime::Session;
 use crate::tensor::Signature;
 
 /// Says how a model is served.
@@ -34,18 +35,19 @@ impl Default for Settings {
 pub struct Loaded {
     /// What it takes and gives.
     pub signature: Signature,
-    /// One session an instance; at least one.
-    pub sessions: Vec<Box<dyn Session>>,
+    /// One an instance; at least one.
+    pub executors: Vec<Box<dyn Executor>>,
     /// The provider that runs it.
     pub provider: String,
     /// The artifact's digest.
     pub digest: String,
     /// How it is served.
     pub settings: Settings,
+    /// What must live as long as the model: leases, watchdogs, worker processes.
+    pub held: Box<dyn Any + Send + Sync>,
 }
 
 /// Is a model that answers.
-#[derive(Debug)]
 pub struct Model {
     name: String,
     version: String,
@@ -55,7 +57,18 @@ pub struct Model {
     settings: Settings,
     unstackable: Option<Unstackable>,
     metrics: ModelMetrics,
+    // Before what it needs: fields are dropped in their order.
     scheduler: Scheduler,
+    _held: Box<dyn Any + Send + Sync>,
+}
+
+impl fmt::Debug for Model {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Model")
+            .field("name", &self.name)
+            .field("version", &self.version)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Model {
@@ -65,16 +78,17 @@ impl Model {
     pub fn start(name: &str, version: &str, loaded: Loaded, metrics: ModelMetrics) -> std::io::Result<Model> {
         let Loaded {
             signature,
-            sessions,
+            executors,
             provider,
             digest,
             settings,
+            held,
         } = loaded;
         let (stacking, unstackable) = match Stacking::of(&signature) {
             Ok(stacking) => (Some(stacking), None),
             Err(reason) => (None, Some(reason)),
         };
-        let scheduler = Scheduler::start(name, sessions, stacking, settings, metrics.clone())?;
+        let scheduler = Scheduler::start(name, executors, stacking, settings, metrics.clone())?;
         Ok(Model {
             name: name.to_owned(),
             version: version.to_owned(),
@@ -85,6 +99,7 @@ impl Model {
             unstackable,
             metrics,
             scheduler,
+            _held: held,
         })
     }
 

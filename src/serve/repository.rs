@@ -72,13 +72,14 @@ impl Repository {
     }
 
     /// Loads every model of a source, one after the other; a model that fails does not keep the others from coming.
-    pub fn load_all(&self, source: &dyn ModelSource) {
+    pub fn load_all(&self, source: &dyn ModelSource, tell: &dyn Fn(&str, &str, &State)) {
         let models = source.models();
         for (name, version) in &models {
             self.set(name, version, State::Loading);
         }
         for (name, version) in &models {
-            self.load(source, name, version);
+            let state = self.load(source, name, version);
+            tell(name, version, &state);
         }
     }
 
@@ -86,7 +87,7 @@ impl Repository {
     pub fn load(&self, source: &dyn ModelSource, name: &str, version: &str) -> State {
         self.set(name, version, State::Loading);
         let loaded = source.load(name, version).and_then(|loaded| {
-            let metrics = self.metrics.of_model(name, version, loaded.sessions.len());
+            let metrics = self.metrics.of_model(name, version, loaded.executors.len());
             Model::start(name, version, loaded, metrics)
                 .map_err(|error| SourceError(format!("its threads cannot be started: {error}")))
         });

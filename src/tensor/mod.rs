@@ -9,6 +9,7 @@ mod cast;
 mod dtype;
 mod fit;
 pub mod json;
+pub mod memory;
 mod names;
 pub mod npy;
 pub mod npz;

@@ -4,6 +4,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use crate::serve::Error;
+use crate::serve::executor::chain;
 use crate::tensor::oip;
 
 /// Is an answer that says why there is no other: `{"error": …}` with a status code.
@@ -39,8 +40,8 @@ impl From<Error> for Refusal {
             // Nobody reads this one.
             Error::Cancelled => StatusCode::REQUEST_TIMEOUT,
             Error::Lost(_) => StatusCode::BAD_GATEWAY,
-            Error::Run { .. } if error.is_callers() => StatusCode::BAD_REQUEST,
-            Error::Run { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+            Error::Refused { .. } => StatusCode::BAD_REQUEST,
+            Error::Failed { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         };
         let is_passing = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
         Refusal {
@@ -82,16 +83,4 @@ pub(super) async fn unknown_path(uri: Uri) -> Refusal {
 pub(super) async fn wrong_method(method: Method, uri: Uri) -> Refusal {
     let message = format!("`{}` does not take {method}", uri.path().escape_debug());
     Refusal::new(StatusCode::METHOD_NOT_ALLOWED, message)
-}
-
-/// Writes an error and its causes on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

@@ -1,19 +1,18 @@
-//! A thread that owns a session and answers from the queue.
+//! A thread that owns an executor and answers from the queue.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::queue::{Job, Next};
 use super::{Answer, Shared, Times};
-use crate::runtime::{self, Call, Cancel, Session, Value};
-use crate::serve::Error;
+use crate::runtime::{Cancel, Value};
+use crate::serve::{Error, Executor, Fault};
 use crate::tensor::Tensor;
 
 /// Answers until the queue is closed and empty.
-pub(super) fn serve(shared: &Shared, mut session: Box<dyn Session>) {
+pub(super) fn serve(shared: &Shared, mut executor: Box<dyn Executor>) {
     while let Some(jobs) = wait(shared) {
-        answer(shared, session.as_mut(), jobs);
+        answer(shared, executor.as_mut(), jobs);
     }
 }
 
@@ -50,15 +49,15 @@ fn wait(shared: &Shared) -> Option<Vec<Job>> {
     }
 }
 
-fn answer(shared: &Shared, session: &mut dyn Session, jobs: Vec<Job>) {
+fn answer(shared: &Shared, executor: &mut dyn Executor, jobs: Vec<Job>) {
     if jobs.len() == 1 {
         for job in jobs {
-            answer_alone(shared, session, job);
+            answer_alone(shared, executor, job);
         }
         return;
     }
     let began = Instant::now();
-    match together(shared, session, &jobs) {
+    match together(shared, executor, &jobs) {
         Ok((answers, rows)) => {
             let infer = began.elapsed();
             shared.metrics.count_call(rows, infer);
@@ -66,64 +65,61 @@ fn answer(shared: &Shared, session: &mut dyn Session, jobs: Vec<Job>) {
                 finish(shared, job, began, infer, rows, Ok(outputs));
             }
         }
-        // One of them may be what the model fails on; the others are not to suffer.
-        Err(()) => {
+        // What took the worker down is not to take it down once for each.
+        Err(Some(fault @ (Fault::Lost | Fault::Away))) => {
             for job in jobs {
-                answer_alone(shared, session, job);
+                let error = shared.error(&job, fault.clone());
+                let rows = job.candidate.rows;
+                finish(shared, job, began, began.elapsed(), rows, Err(error));
+            }
+        }
+        // One of them may be what the model fails on; the others are not to suffer.
+        Err(_) => {
+            for job in jobs {
+                answer_alone(shared, executor, job);
             }
         }
     }
 }
 
-/// Answers several requests by one call; an error says that they are to be answered one by one.
-fn together(shared: &Shared, session: &mut dyn Session, jobs: &[Job]) -> Result<(Vec<Vec<Tensor>>, usize), ()> {
-    let stacking = shared.stacking.as_ref().ok_or(())?;
+/// Answers several requests by one call; an error without a fault says that they do not go together after all.
+fn together(
+    shared: &Shared,
+    executor: &mut dyn Executor,
+    jobs: &[Job],
+) -> Result<(Vec<Vec<Tensor>>, usize), Option<Fault>> {
+    let stacking = shared.stacking.as_ref().ok_or(None)?;
     let requests: Vec<&[Tensor]> = jobs.iter().map(|job| job.inputs.as_slice()).collect();
-    let (inputs, rows) = stacking.stack(&requests).map_err(drop)?;
+    let (inputs, rows) = stacking.stack(&requests).map_err(|_| None)?;
     // The first deadline ends the call for all; those that have time left are then answered alone.
     let deadline = jobs.iter().filter_map(|job| job.deadline).min();
-    let outputs = run(session, inputs, deadline, &Cancel::default()).map_err(drop)?;
+    let outputs = run(executor, inputs, deadline, &Cancel::default()).map_err(Some)?;
     let answers = stacking.unstack(outputs, &rows).map_err(|_| {
         shared.mixes_rows.store(true, Ordering::Relaxed);
+        None
     })?;
     Ok((answers, rows.iter().sum()))
 }
 
-fn answer_alone(shared: &Shared, session: &mut dyn Session, mut job: Job) {
+fn answer_alone(shared: &Shared, executor: &mut dyn Executor, mut job: Job) {
     let began = Instant::now();
     let inputs = std::mem::take(&mut job.inputs);
-    let outcome = run(session, inputs, job.deadline, &job.cancel);
+    let outcome = run(executor, inputs, job.deadline, &job.cancel);
     let infer = began.elapsed();
     let rows = job.candidate.rows;
     shared.metrics.count_call(rows, infer);
-    let outcome = outcome.map_err(|error| match error {
-        runtime::Error::Cancelled => Error::Cancelled,
-        runtime::Error::DeadlinePassed => {
-            let allowed = job.deadline.map(|deadline| deadline - job.arrived);
-            Error::TimedOut(allowed.unwrap_or_default())
-        }
-        source => Error::Run {
-            name: shared.name.clone(),
-            source: Arc::new(source),
-        },
-    });
+    let outcome = outcome.map_err(|fault| shared.error(&job, fault));
     finish(shared, job, began, infer, rows, outcome);
 }
 
 fn run(
-    session: &mut dyn Session,
+    executor: &mut dyn Executor,
     inputs: Vec<Tensor>,
     deadline: Option<Instant>,
     cancel: &Cancel,
-) -> Result<Vec<Tensor>, runtime::Error> {
+) -> Result<Vec<Tensor>, Fault> {
     let inputs: Vec<Value> = inputs.into_iter().map(Value::from).collect();
-    let values = session.run(Call {
-        inputs: &inputs,
-        keep_on_device: &[],
-        deadline,
-        cancel,
-    })?;
-    Ok(values.into_iter().filter_map(Value::into_host).collect())
+    executor.run(&inputs, deadline, cancel)
 }
 
 fn finish(

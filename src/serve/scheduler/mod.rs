@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::{Error, ModelMetrics, Settings};
+use super::{Error, Executor, Fault, ModelMetrics, Settings};
 use crate::predict::batch::{Candidate, Stacking};
-use crate::runtime::{Cancel, Session};
+use crate::runtime::Cancel;
 use crate::tensor::Tensor;
 
 use queue::{Job, Joining, Queue};
@@ -80,12 +80,12 @@ struct State {
 }
 
 impl Scheduler {
-    /// Starts an instance for each session; requests are joined where `stacking` says that they may be.
+    /// Starts an instance for each executor; requests are joined where `stacking` says that they may be.
     ///
     /// Errors: the system gives no thread.
     pub fn start(
         name: &str,
-        sessions: Vec<Box<dyn Session>>,
+        executors: Vec<Box<dyn Executor>>,
         stacking: Option<Stacking>,
         settings: Settings,
         metrics: ModelMetrics,
@@ -103,10 +103,10 @@ impl Scheduler {
             shared: Arc::clone(&shared),
             instances: Mutex::default(),
         };
-        for (at, session) in sessions.into_iter().enumerate() {
+        for (at, executor) in executors.into_iter().enumerate() {
             let shared = Arc::clone(&shared);
             let thread = thread::Builder::new().name(format!("{name}/{at}"));
-            let handle = thread.spawn(move || instance::serve(&shared, session))?;
+            let handle = thread.spawn(move || instance::serve(&shared, executor))?;
             lock(&scheduler.instances).push(handle);
         }
         Ok(scheduler)
@@ -228,6 +228,27 @@ impl Shared {
         Joining {
             most_rows: if may_join { self.settings.max_batch_size } else { 1 },
             delay: self.settings.max_queue_delay,
+        }
+    }
+
+    /// Says of a fault what it means for a request.
+    fn error(&self, job: &Job, fault: Fault) -> Error {
+        let name = self.name.clone();
+        match fault {
+            Fault::Cancelled => Error::Cancelled,
+            Fault::DeadlinePassed => {
+                let allowed = job
+                    .deadline
+                    .map(|deadline| deadline.saturating_duration_since(job.arrived));
+                Error::TimedOut(allowed.unwrap_or_default())
+            }
+            Fault::Refused(why) => Error::Refused { name, why },
+            Fault::Failed(why) => Error::Failed { name, why },
+            Fault::Lost => Error::Lost(name),
+            Fault::Away => Error::NotReady {
+                name,
+                why: fault.to_string(),
+            },
         }
     }
 

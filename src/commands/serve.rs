@@ -1,0 +1,191 @@
+use std::net::{IpAddr, SocketAddr};
+#[cfg(unix)]
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::gpuxfile;
+#[cfg(unix)]
+use crate::serve::worker;
+use crate::serve::{self, Bounds, Event, Origins, ServerOptions, State};
+use crate::term::Term;
+
+use super::opened::EngineArgs;
+use super::serving::{Served, Wishes};
+use super::{Code, Context, Failure, OrFail};
+
+/// Serve models over HTTP, with the Open Inference Protocol v2
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  gpux serve digits:1.0.0
+  gpux serve ghcr.io/me/resnet:1 small=./resnet18 --max-batch-size 16 --max-queue-delay 2ms
+  curl localhost:8000/v2/models/digits
+SIGTERM and Ctrl-C end it once the requests that came are answered.")]
+pub struct Args {
+    /// What to serve: a reference, a folder with a GPUXfile or MODEL.onnx; NAME= gives it another name
+    #[arg(value_name = "[NAME=]REF", required = true)]
+    models: Vec<String>,
+    /// The address to listen on
+    #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
+    host: IpAddr,
+    /// The port of HTTP; 0 takes any that is free
+    #[arg(long, default_value_t = 8000)]
+    port: u16,
+    /// The port of the metrics; 0 takes any that is free
+    #[arg(long, default_value_t = 8002, value_name = "PORT")]
+    metrics_port: u16,
+    /// Serve no metrics
+    #[arg(long, conflicts_with = "metrics_port")]
+    no_metrics: bool,
+    /// The most rows of one call: requests that fit together are joined up to it; 1 joins none
+    #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u32).range(1..))]
+    max_batch_size: Option<u32>,
+    /// How long a request waits for others to join it, such as 2ms
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    max_queue_delay: Option<Duration>,
+    /// How many requests of a model may wait; more are answered 429
+    #[arg(long, value_name = "REQUESTS", value_parser = clap::value_parser!(u32).range(1..))]
+    queue_size: Option<u32>,
+    /// Sessions beside each other, each on a thread of its own
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    instances: Option<u32>,
+    /// The longest time from the arrival of a request to its answer, such as 500ms, 30s
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    request_timeout: Option<Duration>,
+    /// The longest body of a request
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size)]
+    max_body: u64,
+    /// A name that the server goes by, beside localhost and IP addresses; may be repeated
+    #[arg(long, value_name = "NAME")]
+    allow_host: Vec<String>,
+    /// A site whose pages may call the server, such as https://lab.example; may be repeated
+    #[arg(long, value_name = "ORIGIN")]
+    allow_origin: Vec<String>,
+    /// How long requests may take to end once the server is told to stop
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time)]
+    drain: Duration,
+    /// Load the models into this process, and not each into one of its own: a few microseconds less a call, and a model
+    /// that breaks takes the server with it
+    #[arg(long)]
+    in_process: bool,
+    /// Be the worker of the model with this place on the command line
+    #[arg(long, hide = true, value_name = "PLACE")]
+    worker: Option<usize>,
+    #[command(flatten)]
+    engine: EngineArgs,
+}
+
+/// Serves until it is told to stop.
+pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
+    if !args.host.is_loopback() {
+        return Err(Failure::new(
+            Code::Usage,
+            format!(
+                "{} can be reached from other machines, and whoever reaches it may call the models",
+                args.host
+            ),
+        )
+        .hint("leave --host out, and let a proxy with TLS and authentication stand before the server"));
+    }
+    let wishes = Wishes {
+        max_batch_size: args.max_batch_size.map(|rows| rows as usize),
+        max_queue_delay: args.max_queue_delay,
+        queue_size: args.queue_size.map(|size| size as usize),
+        instances: args.instances.map(|count| count as usize),
+        timeout: args.request_timeout,
+        in_process: args.in_process,
+    };
+    #[cfg(unix)]
+    if let Some(place) = args.worker {
+        return work(&args, place, wishes, context);
+    }
+    let served = Served::find(&args.models, &args.engine, wishes, context)?;
+    let options = ServerOptions {
+        http: SocketAddr::new(args.host, args.port),
+        metrics: (!args.no_metrics).then(|| SocketAddr::new(args.host, args.metrics_port)),
+        bounds: Bounds::default(),
+        most_body_bytes: usize::try_from(args.max_body).unwrap_or(usize::MAX),
+        origins: Origins {
+            hosts: args.allow_host,
+            sites: args.allow_origin,
+        },
+        drain: args.drain,
+    };
+    let term = context.term;
+    let tell = Arc::new(move |event: Event| report(&term, &event));
+    serve::run(&options, Arc::new(served), tell).or_fail(|| "cannot serve".into())
+}
+
+/// Is a worker: loads one model, and answers for it on stdin.
+#[cfg(unix)]
+fn work(args: &Args, place: usize, wishes: Wishes, context: &Context) -> Result<(), Failure> {
+    let operand = args.models.get(place).cloned();
+    let operand = operand.ok_or_else(|| Failure::new(Code::Usage, format!("there is no model {place} to serve")))?;
+    let is_held = worker::restrict_files(&places(&operand, context));
+    let load = || Served::find(&[operand], &args.engine, wishes, context)?.load_here();
+    worker::serve(is_held, load).or_fail(|| "the server cannot be spoken to".into())
+}
+
+/// Says what of the file system a model, its engine and its driver need.
+#[cfg(unix)]
+fn places(operand: &str, context: &Context) -> worker::Places {
+    const SYSTEM: [&str; 12] = [
+        "/bin", "/etc", "/lib", "/lib32", "/lib64", "/opt", "/proc", "/run", "/sbin", "/sys", "/usr", "/var/lib",
+    ];
+    let env = &context.env;
+    let mut read: Vec<PathBuf> = SYSTEM.iter().map(PathBuf::from).collect();
+    let (_, named) = super::serving::divide(operand);
+    let path = env.current_dir.join(named);
+    read.extend(if path.is_dir() {
+        Some(path)
+    } else {
+        path.parent().map(PathBuf::from)
+    });
+    read.extend(env.executable_dir.clone());
+    read.extend(env.python_environments.iter().cloned());
+    let library = env.ort_dylib_path.as_ref().map(|path| env.current_dir.join(path));
+    read.extend(library.as_deref().and_then(Path::parent).map(PathBuf::from));
+    read.extend(env.library_folders.iter().cloned());
+    read.extend(env.home.clone());
+    let mut write = vec![PathBuf::from("/dev")];
+    if let Some(home) = &env.home {
+        write.extend(["cache", "leases", "store.lock"].map(|name| home.join(name)));
+    }
+    worker::Places { read, write }
+}
+
+fn report(term: &Term, event: &Event) {
+    match event {
+        Event::Listening { http, metrics } => {
+            term.tell(format_args!("serving on http://{http}"));
+            if let Some(metrics) = metrics {
+                term.tell(format_args!("metrics on http://{metrics}/metrics"));
+            }
+        }
+        Event::Model { name, version, state } => match state {
+            State::Ready(model) => {
+                let joined = match (model.settings().max_batch_size, model.unstackable()) {
+                    (1, _) => String::new(),
+                    (rows, None) => format!(", up to {rows} rows a call"),
+                    (_, Some(reason)) => format!(", requests are not joined: {reason}"),
+                };
+                term.tell(format_args!(
+                    "{name}:{version} is ready on {}{joined}",
+                    model.provider()
+                ));
+            }
+            State::Failed(error) => term.warn(format_args!("{name}:{version} cannot be served: {error}")),
+            State::Loading | State::Unloaded => {}
+        },
+        Event::Draining => term.tell("finishing the requests that came"),
+    }
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    gpuxfile::duration(text).ok_or_else(|| format!("`{text}` is not a time such as 2ms, 30s or 2m"))
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    gpuxfile::memory(text).ok_or_else(|| format!("`{text}` is not a size such as 512kB or 64MiB"))
+}

@@ -1,0 +1,80 @@
+use std::error::Error as StdError;
+use std::time::Instant;
+
+use crate::runtime::{self, Call, Cancel, Session, Value};
+use crate::tensor::Tensor;
+
+/// Answers the calls of one instance: a session of this process or one of a worker's.
+pub trait Executor: Send {
+    /// Answers one call; tensors are in the signature's order.
+    ///
+    /// Errors: [`Fault`]; the executor stays usable.
+    fn run(&mut self, inputs: &[Value], deadline: Option<Instant>, cancel: &Cancel) -> Result<Vec<Tensor>, Fault>;
+}
+
+/// Says why a call has no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// The caller stopped it.
+    #[error("the call was cancelled")]
+    Cancelled,
+    /// It took longer than its deadline allows.
+    #[error("the deadline passed before the answer came")]
+    DeadlinePassed,
+    /// The model does not take these inputs, whatever the server does.
+    #[error("{0}")]
+    Refused(String),
+    /// The model or its engine failed.
+    #[error("{0}")]
+    Failed(String),
+    /// The worker ended before it answered.
+    #[error("its worker process ended")]
+    Lost,
+    /// The worker ended, and is not there again yet.
+    #[error("its worker process is being started again")]
+    Away,
+}
+
+impl Executor for Box<dyn Session> {
+    fn run(&mut self, inputs: &[Value], deadline: Option<Instant>, cancel: &Cancel) -> Result<Vec<Tensor>, Fault> {
+        let call = Call {
+            inputs,
+            keep_on_device: &[],
+            deadline,
+            cancel,
+        };
+        let values = Session::run(self.as_mut(), call)?;
+        Ok(values.into_iter().filter_map(Value::into_host).collect())
+    }
+}
+
+impl From<runtime::Error> for Fault {
+    fn from(error: runtime::Error) -> Self {
+        use runtime::Error;
+        let text = chain(&error);
+        match error {
+            Error::Cancelled => Fault::Cancelled,
+            Error::DeadlinePassed => Fault::DeadlinePassed,
+            // What the model cannot compute, such as an index that is out of range, is in the inputs.
+            Error::InputCount { .. }
+            | Error::InputType { .. }
+            | Error::InputShape { .. }
+            | Error::Input { .. }
+            | Error::Run { .. }
+            | Error::Embedded(_) => Fault::Refused(text),
+            _ => Fault::Failed(text),
+        }
+    }
+}
+
+/// Writes an error and its causes on one line.
+pub(super) fn chain(error: &dyn StdError) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,196 @@
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::runtime;
+use tokio::sync::watch;
+
+use super::http::{self, Bounds, Listener, Origins};
+use super::{Metrics, ModelSource, Repository, State};
+
+/// Says how a server serves.
+#[derive(Clone, Debug)]
+pub struct ServerOptions {
+    /// Where HTTP is spoken.
+    pub http: SocketAddr,
+    /// Where metrics are read; `None` for nowhere.
+    pub metrics: Option<SocketAddr>,
+    /// What connections may take.
+    pub bounds: Bounds,
+    /// The longest body of a request. Units: bytes.
+    pub most_body_bytes: usize,
+    /// From where the server may be called.
+    pub origins: Origins,
+    /// How long requests may take to end once the server is told to stop.
+    pub drain: Duration,
+}
+
+/// Is what a server tells of itself.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// It answers at these addresses.
+    Listening {
+        http: SocketAddr,
+        metrics: Option<SocketAddr>,
+    },
+    /// A model stands elsewhere than before.
+    Model {
+        name: String,
+        version: String,
+        state: State,
+    },
+    /// It was told to stop, and finishes what it has taken.
+    Draining,
+}
+
+/// Says why a server could not start, or did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The system gives no threads, timers or signals.
+    #[error("cannot start the server")]
+    Start(#[source] io::Error),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}")]
+    Listen {
+        address: SocketAddr,
+        #[source]
+        source: io::Error,
+    },
+    /// Requests were cut off.
+    #[error("requests did not end within {} s and were cut off", .0.as_secs_f64())]
+    CutOff(Duration),
+}
+
+/// Serves the models of a source until the process is told to stop, and finishes what was taken.
+///
+/// Errors: [`ServerError`]; a model that cannot be loaded is told through `tell` and does not keep others from coming.
+pub fn run(
+    options: &ServerOptions,
+    source: Arc<dyn ModelSource>,
+    tell: Arc<dyn Fn(Event) + Send + Sync>,
+) -> Result<(), ServerError> {
+    let runtime = runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("serve")
+        .build()
+        .map_err(ServerError::Start)?;
+    let served = runtime.block_on(serve(options, source, tell));
+    // A call that cannot be ended must not keep the process.
+    runtime.shutdown_background();
+    served
+}
+
+async fn serve(
+    options: &ServerOptions,
+    source: Arc<dyn ModelSource>,
+    tell: Arc<dyn Fn(Event) + Send + Sync>,
+) -> Result<(), ServerError> {
+    let mut signals = Signals::new().map_err(ServerError::Start)?;
+    let listener = bind(options.http).await?;
+    let metrics_listener = match options.metrics {
+        Some(address) => Some(bind(address).await?),
+        None => None,
+    };
+    let repository = Arc::new(Repository::new(Arc::new(Metrics::default())));
+    let shared = Arc::new(http::Shared {
+        repository: Arc::clone(&repository),
+        is_draining: AtomicBool::new(false),
+        most_body_bytes: options.most_body_bytes,
+        origins: options.origins.clone(),
+    });
+    let address = |listener: &Listener| listener.address().map_err(ServerError::Start);
+    tell(Event::Listening {
+        http: address(&listener)?,
+        metrics: metrics_listener.as_ref().map(address).transpose()?,
+    });
+    let (stop, stopped) = watch::channel(false);
+    let mut servers = tokio::task::JoinSet::new();
+    servers.spawn(http::serve(
+        listener,
+        http::router(Arc::clone(&shared)),
+        options.bounds,
+        stopped.clone(),
+    ));
+    if let Some(listener) = metrics_listener {
+        servers.spawn(http::serve(
+            listener,
+            http::metrics_router(Arc::clone(&shared)),
+            options.bounds,
+            stopped,
+        ));
+    }
+    let loading = {
+        let (repository, tell) = (Arc::clone(&repository), Arc::clone(&tell));
+        tokio::task::spawn_blocking(move || load_all(&repository, source.as_ref(), tell.as_ref()))
+    };
+    signals.wait().await;
+    shared.is_draining.store(true, Ordering::Relaxed);
+    tell(Event::Draining);
+    let _ = stop.send(true);
+    let drain = async {
+        while servers.join_next().await.is_some() {}
+        if loading.is_finished() {
+            let closed = tokio::task::spawn_blocking(move || repository.close());
+            let _ = closed.await;
+        }
+    };
+    tokio::select! {
+        ended = tokio::time::timeout(options.drain, drain) => ended.map_err(|_| ServerError::CutOff(options.drain)),
+        // Whoever asks twice does not want to wait.
+        () = signals.wait() => Err(ServerError::CutOff(Duration::ZERO)),
+    }
+}
+
+fn load_all(repository: &Repository, source: &dyn ModelSource, tell: &(dyn Fn(Event) + Send + Sync)) {
+    repository.load_all(source, &|name, version, state| {
+        tell(Event::Model {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            state: state.clone(),
+        });
+    });
+}
+
+async fn bind(address: SocketAddr) -> Result<Listener, ServerError> {
+    let bound = Listener::bind(address).await;
+    bound.map_err(|source| ServerError::Listen { address, source })
+}
+
+/// Waits for the signals that end a server.
+struct Signals {
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    #[cfg(unix)]
+    fn new() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    #[cfg(unix)]
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    #[cfg(not(unix))]
+    fn new() -> io::Result<Self> {
+        Ok(Signals {})
+    }
+
+    #[cfg(not(unix))]
+    async fn wait(&mut self) {
+        let _ = tokio::signal::ctrl_c().await;
+    }
+}

@@ -1,0 +1,279 @@
+//! The messages between a server and its workers, and the description of a worker's model. Pure.
+//!
+//! All numbers are little-endian. A worker runs a model that nobody vouches for, so its messages are read as carefully as a
+//! stranger's.
+
+use serde_json::{Value, json};
+
+use crate::serve::Fault;
+use crate::tensor::{DType, Dim, MAX_RANK, Port, Shape, Signature, TensorName};
+
+/// The longest message. Units: bytes.
+pub const MOST_BYTES: usize = 1 << 20;
+/// The most tensors of a call.
+const MOST_TENSORS: usize = 4096;
+
+/// Says where a tensor lies in shared memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placed {
+    pub dtype: DType,
+    pub shape: Vec<usize>,
+    /// How many bytes it takes; each tensor lies behind the one before.
+    pub size_bytes: u64,
+}
+
+/// Is a call, as it goes to a worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// Counts the calls of an instance.
+    pub call: u64,
+    /// How long the call may take. Units: microseconds.
+    pub allowed_us: Option<u64>,
+    pub inputs: Vec<Placed>,
+}
+
+/// Is what came of a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    pub call: u64,
+    pub outputs: Result<Vec<Placed>, Fault>,
+}
+
+/// Says that a message is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the message cannot be read")]
+pub struct Malformed;
+
+impl Order {
+    pub fn encode(&self) -> Vec<u8> {
+        let mut to = Vec::with_capacity(64);
+        to.extend(self.call.to_le_bytes());
+        to.extend(self.allowed_us.unwrap_or(u64::MAX).to_le_bytes());
+        put_all(&self.inputs, &mut to);
+        to
+    }
+
+    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut from = Reader(bytes);
+        let order = Order {
+            call: from.u64()?,
+            allowed_us: Some(from.u64()?).filter(|&allowed| allowed != u64::MAX),
+            inputs: from.all()?,
+        };
+        from.end()?;
+        Ok(order)
+    }
+}
+
+impl Outcome {
+    pub fn encode(&self) -> Vec<u8> {
+        let mut to = Vec::with_capacity(64);
+        to.extend(self.call.to_le_bytes());
+        let (code, text) = match &self.outputs {
+            Ok(_) => (0, ""),
+            Err(Fault::Cancelled) => (1, ""),
+            Err(Fault::DeadlinePassed) => (2, ""),
+            Err(Fault::Refused(text)) => (3, text.as_str()),
+            Err(Fault::Failed(text)) => (4, text.as_str()),
+            Err(Fault::Lost | Fault::Away) => (4, "the worker lost the call"),
+        };
+        to.push(code);
+        match &self.outputs {
+            Ok(outputs) => put_all(outputs, &mut to),
+            Err(_) => to.extend(text.bytes().take(MOST_BYTES / 2)),
+        }
+        to
+    }
+
+    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut from = Reader(bytes);
+        let call = from.u64()?;
+        let code = from.u8()?;
+        let text = |from: Reader<'_>| String::from_utf8_lossy(from.0).into_owned();
+        let outputs = match code {
+            0 => {
+                let outputs = from.all()?;
+                from.end()?;
+                Ok(outputs)
+            }
+            1 => Err(Fault::Cancelled),
+            2 => Err(Fault::DeadlinePassed),
+            3 => Err(Fault::Refused(text(from))),
+            4 => Err(Fault::Failed(text(from))),
+            _ => return Err(Malformed),
+        };
+        Ok(Outcome { call, outputs })
+    }
+}
+
+fn put_all(tensors: &[Placed], to: &mut Vec<u8>) {
+    to.extend((tensors.len() as u32).to_le_bytes());
+    for tensor in tensors {
+        to.push(tensor.dtype.onnx() as u8);
+        to.push(tensor.shape.len() as u8);
+        for &size in &tensor.shape {
+            to.extend((size as u64).to_le_bytes());
+        }
+        to.extend(tensor.size_bytes.to_le_bytes());
+    }
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl Reader<'_> {
+    fn take<const COUNT: usize>(&mut self) -> Result<[u8; COUNT], Malformed> {
+        let (bytes, rest) = self.0.split_first_chunk().ok_or(Malformed)?;
+        self.0 = rest;
+        Ok(*bytes)
+    }
+
+    fn u8(&mut self) -> Result<u8, Malformed> {
+        self.take().map(|[byte]| byte)
+    }
+
+    fn u64(&mut self) -> Result<u64, Malformed> {
+        self.take().map(u64::from_le_bytes)
+    }
+
+    fn all(&mut self) -> Result<Vec<Placed>, Malformed> {
+        let count = u32::from_le_bytes(self.take()?) as usize;
+        if count > MOST_TENSORS {
+            return Err(Malformed);
+        }
+        (0..count).map(|_| self.placed()).collect()
+    }
+
+    fn placed(&mut self) -> Result<Placed, Malformed> {
+        let dtype = DType::from_onnx(self.u8()?.into()).ok_or(Malformed)?;
+        let rank = self.u8()?;
+        if usize::from(rank) > MAX_RANK {
+            return Err(Malformed);
+        }
+        let shape = (0..rank).map(|_| usize::try_from(self.u64()?).map_err(|_| Malformed));
+        Ok(Placed {
+            dtype,
+            shape: shape.collect::<Result<_, _>>()?,
+            size_bytes: self.u64()?,
+        })
+    }
+
+    fn end(self) -> Result<(), Malformed> {
+        if self.0.is_empty() { Ok(()) } else { Err(Malformed) }
+    }
+}
+
+/// Writes what a model takes and gives.
+pub fn signature_to_json(signature: &Signature) -> Value {
+    json!({"inputs": ports_to_json(&signature.inputs), "outputs": ports_to_json(&signature.outputs)})
+}
+
+/// Reads what a model takes and gives.
+pub fn signature_from_json(value: &Value) -> Result<Signature, Malformed> {
+    Ok(Signature {
+        inputs: ports_from_json(&value["inputs"])?,
+        outputs: ports_from_json(&value["outputs"])?,
+    })
+}
+
+fn ports_to_json(ports: &[Port]) -> Value {
+    let each = ports.iter().map(|port| {
+        let dims = port.shape.dims().map(|dims| {
+            let each = dims.iter().map(|dim| match dim {
+                Dim::Fixed(size) => json!(size),
+                Dim::Symbol(name) => json!(name),
+                Dim::Unknown => Value::Null,
+            });
+            each.collect::<Vec<_>>()
+        });
+        json!({"name": port.name.as_str(), "dtype": port.dtype.onnx(), "dims": dims})
+    });
+    each.collect()
+}
+
+fn ports_from_json(value: &Value) -> Result<Vec<Port>, Malformed> {
+    let ports = value.as_array().ok_or(Malformed)?;
+    ports.iter().map(port_from_json).collect()
+}
+
+fn port_from_json(value: &Value) -> Result<Port, Malformed> {
+    let dtype = value["dtype"]
+        .as_i64()
+        .and_then(|number| DType::from_onnx(i32::try_from(number).ok()?));
+    let dims = match &value["dims"] {
+        Value::Null => None,
+        Value::Array(dims) => Some(dims.iter().map(dim_from_json).collect::<Result<_, _>>()?),
+        _ => return Err(Malformed),
+    };
+    Ok(Port {
+        name: TensorName::new(value["name"].as_str().ok_or(Malformed)?),
+        dtype: dtype.ok_or(Malformed)?,
+        shape: Shape(dims),
+    })
+}
+
+fn dim_from_json(value: &Value) -> Result<Dim, Malformed> {
+    match value {
+        Value::Null => Ok(Dim::Unknown),
+        Value::String(name) => Ok(Dim::Symbol(name.clone())),
+        other => other.as_u64().map(Dim::Fixed).ok_or(Malformed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn placed() -> impl Strategy<Value = Placed> {
+        let dtype = prop::sample::select(DType::all().collect::<Vec<_>>());
+        (dtype, vec(any::<usize>(), 0..5), any::<u64>()).prop_map(|(dtype, shape, size_bytes)| Placed {
+            dtype,
+            shape,
+            size_bytes,
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn messages_come_back(call: u64, allowed in prop::option::of(0..u64::MAX), tensors in vec(placed(), 0..4)) {
+            let order = Order { call, allowed_us: allowed, inputs: tensors.clone() };
+            prop_assert_eq!(Order::decode(&order.encode()), Ok(order));
+            for outputs in [
+                Ok(tensors),
+                Err(Fault::Cancelled),
+                Err(Fault::DeadlinePassed),
+                Err(Fault::Refused("ä".into())),
+                Err(Fault::Failed(String::new())),
+            ] {
+                let outcome = Outcome { call, outputs };
+                prop_assert_eq!(Outcome::decode(&outcome.encode()), Ok(outcome));
+            }
+        }
+
+        #[test]
+        fn no_bytes_make_a_reader_panic(bytes in vec(any::<u8>(), 0..80)) {
+            let _ = (Order::decode(&bytes), Outcome::decode(&bytes));
+        }
+    }
+
+    #[test]
+    fn a_signature_comes_back() {
+        let port = |name: &str, shape| Port {
+            name: TensorName::new(name),
+            dtype: DType::I4,
+            shape,
+        };
+        let dims = [Dim::Fixed(3), Dim::Symbol("N".into()), Dim::Unknown];
+        let signature = Signature {
+            inputs: vec![port("x\n", Shape::of(dims)), port("scalar", Shape::of([]))],
+            outputs: vec![port("y", Shape(None))],
+        };
+        assert_eq!(signature_from_json(&signature_to_json(&signature)), Ok(signature));
+        assert_eq!(
+            signature_from_json(&json!({"inputs": [{}], "outputs": []})),
+            Err(Malformed)
+        );
+    }
+}

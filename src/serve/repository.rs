@@ -187,11 +187,11 @@ impl Repository {
     /// Takes no more requests for any model, and waits until all that was taken is answered.
     pub fn close(&self) {
         let ready: Vec<Arc<Model>> = {
-            let models = self.models.read().unwrap_or_else(PoisonError::into_inner);
-            let states = models.values().flat_map(BTreeMap::values);
+            let mut models = self.models.write().unwrap_or_else(PoisonError::into_inner);
+            let states = models.values_mut().flat_map(BTreeMap::values_mut);
             states
-                .filter_map(|state| match state {
-                    State::Ready(model) => Some(Arc::clone(model)),
+                .filter_map(|state| match std::mem::replace(state, State::Unloaded) {
+                    State::Ready(model) => Some(model),
                     _ => None,
                 })
                 .collect()

@@ -35,6 +35,8 @@ mod readme;
 mod real_models;
 mod registry_verbs;
 mod run;
+#[cfg(unix)]
+mod serve;
 mod store;
 mod support;
 #[cfg(unix)]

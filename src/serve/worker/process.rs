@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
@@ -26,7 +26,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 const LONG_LIFE: Duration = Duration::from_secs(60);
 
 /// Is a worker process, and what starts it again when it ends. Dropped, it ends.
-pub struct Worker(Arc<Shared>);
+pub struct Worker {
+    shared: Arc<Shared>,
+    watcher: Option<JoinHandle<()>>,
+}
 
 /// Says why a worker did not start.
 #[derive(Debug, thiserror::Error)]
@@ -111,22 +114,30 @@ impl Worker {
             .map(|instance| RemoteExecutor::new(Arc::clone(&shared), instance))
             .collect();
         let watched = Arc::clone(&shared);
-        thread::Builder::new()
+        let watcher = thread::Builder::new()
             .name("worker".to_owned())
             .spawn(move || watched.keep(launched))?;
-        Ok((Worker(shared), description, executors))
+        let worker = Worker {
+            shared,
+            watcher: Some(watcher),
+        };
+        Ok((worker, description, executors))
     }
 }
 
 impl Drop for Worker {
     fn drop(&mut self) {
         let run = {
-            let mut state = self.0.lock();
+            let mut state = self.shared.lock();
             state.is_closed = true;
             state.run
         };
-        self.0.end(run);
-        self.0.changed.notify_all();
+        self.shared.end(run);
+        self.shared.changed.notify_all();
+        if let Some(watcher) = self.watcher.take() {
+            // It ends once the process has.
+            let _ = watcher.join();
+        }
     }
 }
 

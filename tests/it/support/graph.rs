@@ -180,6 +180,30 @@ fn opsets() -> Vec<OperatorSetIdProto> {
 
 /// A model from `x` to `y`, one float32 each, that goes round 2^62 times.
 pub fn write_endless_loop(folder: &Path) -> PathBuf {
+    let trips = tensor("trips", DType::I64, &[], &(1i64 << 62).to_le_bytes());
+    let graph = from_x_to_y(vec![doubling("trips", "x", DType::F32)], vec![trips, yes()]);
+    write(folder, graph, Vec::new())
+}
+
+/// A model that goes round as often as `x` says, so that it takes as long as a test wants.
+pub fn write_counted_loop(folder: &Path) -> PathBuf {
+    let zero = tensor("zero", DType::I64, &[1], &[0; 8]);
+    let graph = GraphProto {
+        node: vec![doubling("x", "zero", DType::I64)],
+        initializer: vec![zero, yes()],
+        input: vec![port("x", DType::I64, &[1])],
+        output: vec![port("y", DType::I64, &[1])],
+        ..Default::default()
+    };
+    write(folder, graph, Vec::new())
+}
+
+fn yes() -> TensorProto {
+    tensor("true", DType::Bool, &[], &[1])
+}
+
+/// A Loop that doubles `start` as often as `trips` says, into `y`.
+fn doubling(trips: &str, start: &str, dtype: DType) -> NodeProto {
     let body = GraphProto {
         name: Some("body".into()),
         node: vec![
@@ -189,25 +213,20 @@ pub fn write_endless_loop(folder: &Path) -> PathBuf {
         input: vec![
             port("trip", DType::I64, &[]),
             port("on", DType::Bool, &[]),
-            port("state", DType::F32, &[1]),
+            port("state", dtype, &[1]),
         ],
-        output: vec![port("still_on", DType::Bool, &[]), port("next", DType::F32, &[1])],
+        output: vec![port("still_on", DType::Bool, &[]), port("next", dtype, &[1])],
         ..Default::default()
     };
-    let turn = NodeProto {
+    NodeProto {
         attribute: vec![AttributeProto {
             name: Some("body".into()),
             g: Some(body.into()),
             r#type: Some(5),
             ..Default::default()
         }],
-        ..node("Loop", &["trips", "true", "x"], &["y"])
-    };
-    let initializer = vec![
-        tensor("trips", DType::I64, &[], &(1i64 << 62).to_le_bytes()),
-        tensor("true", DType::Bool, &[], &[1]),
-    ];
-    write(folder, from_x_to_y(vec![turn], initializer), Vec::new())
+        ..node("Loop", &[trips, "true", start], &["y"])
+    }
 }
 
 /// A model that makes a tensor of as many float32 as `x` says, and gives the largest of them.

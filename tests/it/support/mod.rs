@@ -12,5 +12,7 @@ pub mod nginx;
 pub mod proxy;
 pub mod registry;
 pub mod terminal;
+#[cfg(unix)]
+pub mod server;
 
 pub use gpux::{Answer, Gpux};

@@ -579,7 +579,7 @@ fn check_examples(markdown: &str, schema: &str) -> usize {
 }
 
 #[test]
-fn examples_of_the_commands_and_the_manifest_are_true() {
+fn examples_of_the_commands_the_manifest_and_the_inference_api_are_true() {
     let commands = include_str!("../registry-spec/commands.schema.json");
     assert!(check_examples(include_str!("../registry-spec/commands.md"), commands) > 10);
     let manifest = include_str!("../registry-spec/manifest.schema.json");
@@ -587,6 +587,55 @@ fn examples_of_the_commands_and_the_manifest_are_true() {
         check_examples(include_str!("../registry-spec/manifest.md"), manifest),
         2
     );
+    let inference = include_str!("../registry-spec/inference-api.schema.json");
+    let count = check_examples(include_str!("../registry-spec/inference-api.md"), inference);
+    assert_eq!(count, 6);
+}
+
+/// What the codec writes is what the schema says, and the codec reads the page's requests.
+#[test]
+fn the_inference_api_is_read_and_written_as_its_schema_says() {
+    use gpux::tensor::oip::{Response, decode_request, encode_response};
+    use gpux::tensor::{Dim, Port, Shape, Signature, Tensor, TensorName};
+    let port = |name: &str, size| Port {
+        name: TensorName::new(name),
+        dtype: DType::F32,
+        shape: Shape::of([Dim::Unknown, Dim::Fixed(size)]),
+    };
+    let signature = Signature {
+        inputs: vec![port("x", 4)],
+        outputs: vec![port("y", 3)],
+    };
+    let mut requests = 0;
+    for (info, text) in blocks(include_str!("../registry-spec/inference-api.md")) {
+        if info != "json schema=request" {
+            continue;
+        }
+        requests += 1;
+        let text = text.trim();
+        let tail = if text.contains("binary_data_size") { 16 } else { 0 };
+        let body = [text.as_bytes(), &vec![0; tail]].concat();
+        let request = decode_request(&body, Some(text.len()), &signature).unwrap();
+        assert_eq!(request.inputs[0].shape(), [1, 4]);
+    }
+    assert_eq!(requests, 2);
+    let schema: Value = serde_json::from_str(include_str!("../registry-spec/inference-api.schema.json")).unwrap();
+    let mut schema = schema.clone();
+    schema["$ref"] = "#/$defs/response".into();
+    let schema = jsonschema::draft202012::new(&schema).unwrap();
+    let tensor = Tensor::from_vec([1, 3], vec![0.5f32, f32::NAN, 1.0]).unwrap();
+    for is_binary in [false, true] {
+        let outputs = [(&signature.outputs[0], &tensor, is_binary)];
+        let response = Response {
+            model_name: "m",
+            model_version: "1",
+            id: Some("7"),
+            outputs: &outputs,
+        };
+        let (body, header_bytes) = encode_response(&response).unwrap();
+        let header: Value = serde_json::from_slice(&body[..header_bytes.unwrap_or(body.len())]).unwrap();
+        assert!(schema.is_valid(&header), "{header}");
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 #[cfg(unix)]
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,12 +26,12 @@ pub struct Args {
     /// What to serve: a reference, a folder with a GPUXfile or MODEL.onnx; NAME= gives it another name
     #[arg(value_name = "[NAME=]REF", required = true)]
     models: Vec<String>,
-    /// The address to listen on
-    #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
-    host: IpAddr,
-    /// The port of HTTP; 0 takes any that is free
-    #[arg(long, default_value_t = 8000)]
-    port: u16,
+    /// The address to listen on; without it 127.0.0.1
+    #[arg(long, value_name = "ADDRESS")]
+    host: Option<IpAddr>,
+    /// The port of HTTP; 0 takes any that is free; without it 8000
+    #[arg(long)]
+    port: Option<u16>,
     /// The port of the metrics; 0 takes any that is free
     #[arg(long, default_value_t = 8002, value_name = "PORT")]
     metrics_port: u16,
@@ -78,16 +78,6 @@ pub struct Args {
 
 /// Serves until it is told to stop.
 pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
-    if !args.host.is_loopback() {
-        return Err(Failure::new(
-            Code::Usage,
-            format!(
-                "{} can be reached from other machines, and whoever reaches it may call the models",
-                args.host
-            ),
-        )
-        .hint("leave --host out, and let a proxy with TLS and authentication stand before the server"));
-    }
     let wishes = Wishes {
         max_batch_size: args.max_batch_size.map(|rows| rows as usize),
         max_queue_delay: args.max_queue_delay,
@@ -101,9 +91,18 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
         return work(&args, place, wishes, context);
     }
     let served = Served::find(&args.models, &args.engine, wishes, context)?;
+    let (own_host, own_port) = served.address()?;
+    let host = args.host.or(own_host).unwrap_or(Ipv4Addr::LOCALHOST.into());
+    if !host.is_loopback() {
+        return Err(Failure::new(
+            Code::Usage,
+            format!("{host} can be reached from other machines, and whoever reaches it may call the models"),
+        )
+        .hint("listen on 127.0.0.1, and let a proxy with TLS and authentication stand before the server"));
+    }
     let options = ServerOptions {
-        http: SocketAddr::new(args.host, args.port),
-        metrics: (!args.no_metrics).then(|| SocketAddr::new(args.host, args.metrics_port)),
+        http: SocketAddr::new(host, args.port.or(own_port).unwrap_or(8000)),
+        metrics: (!args.no_metrics).then(|| SocketAddr::new(host, args.metrics_port)),
         bounds: Bounds::default(),
         most_body_bytes: usize::try_from(args.max_body).unwrap_or(usize::MAX),
         origins: Origins {

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::net::{IpAddr, Ipv4Addr};
 
 use crate::gpuxfile::Gpuxfile;
 use crate::oci::Reference;
@@ -9,7 +10,7 @@ use crate::serve::{Executor, Loaded, ModelName, ModelSource, Settings, SourceErr
 
 use super::opened::{EngineArgs, Opened, Purpose};
 use super::subject::Subject;
-use super::{Code, Context, Failure};
+use super::{Code, Context, Failure, OrFail};
 
 /// Is what the user wants served: references, folders and files, and what the command line says of them.
 pub struct Served {
@@ -18,6 +19,8 @@ pub struct Served {
     wishes: Wishes,
     operands: BTreeMap<(ModelName, Version), String>,
     order: Vec<(ModelName, Version)>,
+    /// Where the GPUXfile of the last operand wants to be served.
+    address: (Option<String>, Option<u16>),
     /// Whether models are loaded into this process, and not each into one of its own.
     in_process: bool,
 }
@@ -49,6 +52,7 @@ impl Served {
             wishes,
             operands: BTreeMap::new(),
             order: Vec::new(),
+            address: (None, None),
             in_process: wishes.in_process,
         };
         for operand in operands {
@@ -68,8 +72,29 @@ impl Served {
                 .hint(format!("give one of them another name: `OTHER={operand}`")));
             }
             served.order.push(key);
+            let own = gpuxfile.map(|gpuxfile| &gpuxfile.serving);
+            served.address = own.map_or((None, None), |own| (own.host.clone(), own.port));
         }
         Ok(served)
+    }
+}
+
+impl Served {
+    /// Gives the address and port that the GPUXfile wants, where one model alone is served.
+    ///
+    /// Errors: the address is none.
+    pub fn address(&self) -> Result<(Option<IpAddr>, Option<u16>), Failure> {
+        if self.order.len() > 1 {
+            return Ok((None, None));
+        }
+        let (host, port) = &self.address;
+        let host = host.as_deref().map(|host| match host {
+            "localhost" => Ok(Ipv4Addr::LOCALHOST.into()),
+            address => address
+                .parse()
+                .or_fail(|| format!("the GPUXfile's serving.host is `{}`", address.escape_debug())),
+        });
+        Ok((host.transpose()?, *port))
     }
 }
 

@@ -320,7 +320,6 @@ impl<'n> Reader<'n> {
     }
 
     fn serving(&mut self, field: Field<'n>) -> Result<Serving, Error> {
-        self.notice(&field, NoticeReason::NotYet);
         let fields = field.fields(SERVING_KEYS)?;
         let count = |field: Field<'_>| field.integer(1, COUNT_LIMIT);
         Ok(Serving {

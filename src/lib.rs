@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! main → cli → commands → bundle   → gpuxfile, onnx → tensor
+//!                       → serve    → predict, runtime
 //!                       → predict  → pipeline, runtime → provider, gpuxfile, onnx, tensor
 //!                                    provider, store, bundle → oci, fs
 //! ```

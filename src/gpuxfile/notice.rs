@@ -4,7 +4,7 @@ use super::source::Place;
 
 /// Tells the user of a key that was read and does not do, or not yet, what it says.
 ///
-/// Prints as one line: `GPUXfile:12:1: serving has no effect yet`.
+/// Prints as one line: `GPUXfile:12:1: models has no effect yet`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
     /// Where the key stands.

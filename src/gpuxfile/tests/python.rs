@@ -52,7 +52,6 @@ fn a_gpux_yml_means_what_it_says_and_the_rest_is_one_notice_a_key() {
             "gpux.yml:17:9: `runtime.gpu.memory` has no effect: `runtime.memory` bounds the memory of the process",
             "gpux.yml:19:3: `runtime.batch_size` has no effect: a batch is as large as the input, or `--batch-size`",
             "gpux.yml:20:3: `runtime.enable_profiling` has no effect: `gpux bench` measures",
-            "gpux.yml:21:1: `serving` has no effect yet",
             "gpux.yml:23:3: `preprocessing.tokenizer` has no effect: gpux reads the tokenizer from `tokenizer.json` beside this file",
             "gpux.yml:25:3: `preprocessing.resize` has no effect: the tokenizer makes the inputs",
             "gpux.yml:27:3: `preprocessing.custom` has no effect: gpux runs no code of the artifact",

@@ -141,7 +141,6 @@ fn a_key_without_effect_yet_is_one_notice() {
         notices,
         [
             "GPUXfile:14:11: `inputs.image.max_length` has no effect yet",
-            "GPUXfile:32:1: `serving` has no effect yet",
         ]
     );
     assert!(parse("name: m\nmodel: m\n", "GPUXfile").unwrap().notices().is_empty());

@@ -8,12 +8,22 @@
 //! yardstick picture FILE ROUNDS                     nanoseconds of a picture's way to [1, 3, 224, 224], as `imagenet` has it
 //! yardstick sessions LIBRARY HOME REF COUNT PREPACK memory after each of several sessions of one stored model
 //! yardstick log-mel FILE ROUNDS                     nanoseconds of the log-mel spectrum of half a minute, as `whisper` has it
+//! yardstick call-time LIBRARY MODEL.onnx CALLS      the 99th percentile of a call of one image. Units: seconds
+//! yardstick batch-rate LIBRARY MODEL.onnx ROWS S    rows a second of a perceptron, called with so many at once
+//! yardstick serve LIBRARY MODEL.onnx PORT           an HTTP handler that calls the session with the body's image
 //! ```
 //!
-//! One process each, because one may start ONNX Runtime only once. `bench/run.py` runs the first three, `bench/gpu.py` the
-//! fourth, `bench/pipelines.py`, `bench/weights.py` and `bench/sound.py` the others.
+//! One process each, because one may start ONNX Runtime only once.
 
-use std::{collections::BTreeMap, env, error::Error, fs, path::PathBuf, time::Instant};
+use std::{
+    collections::BTreeMap,
+    env,
+    error::Error,
+    fs,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Instant,
+};
 
 use gpux::{
     bundle::Bundle,
@@ -49,6 +59,10 @@ fn main() -> Result<(), Box<dyn Error>> {
             "usage: yardstick once|ort-calls|gpux-calls|cuda LIBRARY MODEL.onnx INPUT.npy|ROUNDS|BATCH, picture|log-mel FILE ROUNDS, or sessions"
                 .into(),
         ),
+        ["call-time", library, model, calls] => call_time(library, model, calls.parse()?),
+        ["batch-rate", library, model, rows, seconds] => batch_rate(library, model, rows.parse()?, seconds.parse()?),
+        ["serve", library, model, port] => serve(library, model, port.parse()?),
+        _ => Err("usage: see the head of bench/yardstick.rs".into()),
     }
 }
 
@@ -280,4 +294,85 @@ fn gpux_session(engine: &onnx_runtime::Engine, model: &str) -> Result<Box<dyn Se
         ..SessionOptions::default()
     };
     Ok(engine.load(&source, &options)?)
+}
+
+fn one_thread(library: &str, model: &str) -> Result<OrtSession, Box<dyn Error>> {
+    let environment = ort::init_from(library)?.with_telemetry(false).build()?;
+    let builder = OrtSession::builder(&environment)?.with_intra_threads(1)?;
+    Ok(builder.with_intra_op_spinning(false)?.commit_from_file(model)?)
+}
+
+fn digit_of(session: &mut OrtSession, pixels: &[f32]) -> Result<i64, ort::Error> {
+    let image = TensorRef::from_array_view(([1usize, 1, 8, 8], pixels))?;
+    let outputs = session.run(ort::inputs![image])?;
+    let (_, digit) = outputs["digit"].try_extract_tensor::<i64>()?;
+    Ok(digit[0])
+}
+
+/// Prints how long a call takes that 99 of 100 are not slower than.
+fn call_time(library: &str, model: &str, calls: usize) -> Result<(), Box<dyn Error>> {
+    let mut session = one_thread(library, model)?;
+    let pixels = [0.5f32; 64];
+    let mut times = Vec::with_capacity(calls);
+    for _ in 0..calls {
+        let start = Instant::now();
+        digit_of(&mut session, &pixels)?;
+        times.push(start.elapsed());
+    }
+    times.sort();
+    let at = (times.len() * 99 / 100).min(times.len().saturating_sub(1));
+    println!("{}", times.get(at).ok_or("no calls")?.as_secs_f64());
+    Ok(())
+}
+
+/// Prints how many rows a second a perceptron of 1024 inputs answers when it is called with `rows` at once, on all cores.
+fn batch_rate(library: &str, model: &str, rows: usize, seconds: f64) -> Result<(), Box<dyn Error>> {
+    let environment = ort::init_from(library)?.with_telemetry(false).build()?;
+    let mut session = OrtSession::builder(&environment)?.commit_from_file(model)?;
+    let x = vec![0.5f32; rows * 1024];
+    let mut call = || -> Result<(), Box<dyn Error>> {
+        session.run(ort::inputs![TensorRef::from_array_view(([rows, 1024], x.as_slice()))?])?;
+        Ok(())
+    };
+    for _ in 0..3 {
+        call()?;
+    }
+    let (start, mut calls) = (Instant::now(), 0);
+    while start.elapsed().as_secs_f64() < seconds {
+        call()?;
+        calls += 1;
+    }
+    println!("{}", (calls * rows) as f64 / start.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// Answers images, 64 float32 each, with their digit: as little as can be between a socket and a session.
+fn serve(library: &str, model: &str, port: u16) -> Result<(), Box<dyn Error>> {
+    use axum::body::Bytes;
+    use axum::http::StatusCode;
+    use axum::routing::{get, post};
+    let session = Arc::new(Mutex::new(one_thread(library, model)?));
+    let infer = move |body: Bytes| {
+        let session = Arc::clone(&session);
+        async move {
+            let pixels: Vec<f32> = body
+                .chunks_exact(4)
+                .map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+                .collect();
+            let mut session = session.lock().map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
+            match digit_of(&mut session, &pixels) {
+                Ok(digit) => Ok(digit.to_le_bytes().to_vec()),
+                Err(_) => Err(StatusCode::BAD_REQUEST),
+            }
+        }
+    };
+    let router = axum::Router::new()
+        .route("/ready", get(|| async { StatusCode::OK }))
+        .route("/infer", post(infer));
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
+        axum::serve(listener, router).await
+    })?;
+    Ok(())
 }

@@ -11,8 +11,8 @@ pub mod graph;
 pub mod nginx;
 pub mod proxy;
 pub mod registry;
-pub mod terminal;
 #[cfg(unix)]
 pub mod server;
+pub mod terminal;
 
 pub use gpux::{Answer, Gpux};

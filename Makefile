@@ -1,7 +1,7 @@
 # Everything a change must pass, and everything that is made rather than written.
 
 .NOTPARALLEL:
-.PHONY: help ci format clippy test test-deps first-command soak bench bench-pipelines gpu-test gpu-bench cpu-bench capability-table check-targets deny fixtures requirements provider-lock
+.PHONY: help ci format clippy test test-deps first-command soak bench bench-pipelines gpu-test gpu-bench cpu-bench capability-table check-targets deny fixtures grpc requirements provider-lock
 
 VENV := target/test-venv
 PYTHON := $(VENV)/bin/python
@@ -78,6 +78,9 @@ fixtures: ## Makes the fixtures again from their recipes
 	target/pictures-venv/bin/python fixtures/photo/make.py
 	target/pictures-venv/bin/python fixtures/texts/make.py target/test-models/minilm/tokenizer.json
 	cargo $(RUN_TESTS) --locked --test it fixtures
+
+grpc: ## Writes the code of gRPC from registry-spec/inference.proto
+	cargo run --quiet --manifest-path scripts/grpc/Cargo.toml --target-dir target/grpc
 
 requirements: ## Pins the Python packages again, with the digests of all their files; needs uv
 	for name in fixtures/requirements fixtures/reference fixtures/pictures/requirements scripts/check-targets tests/requirements; do \

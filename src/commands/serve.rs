@@ -14,7 +14,7 @@ use super::opened::EngineArgs;
 use super::serving::{Served, Wishes};
 use super::{Code, Context, Failure, OrFail};
 
-/// Serve models over HTTP, with the Open Inference Protocol v2
+/// Serve models over HTTP and gRPC, with the Open Inference Protocol v2
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -32,6 +32,12 @@ pub struct Args {
     /// The port of HTTP; 0 takes any that is free; without it 8000
     #[arg(long)]
     port: Option<u16>,
+    /// The port of gRPC; 0 takes any that is free
+    #[arg(long, default_value_t = 8001, value_name = "PORT")]
+    grpc_port: u16,
+    /// Speak no gRPC
+    #[arg(long, conflicts_with = "grpc_port")]
+    no_grpc: bool,
     /// The port of the metrics; 0 takes any that is free
     #[arg(long, default_value_t = 8002, value_name = "PORT")]
     metrics_port: u16,
@@ -102,6 +108,7 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
     }
     let options = ServerOptions {
         http: SocketAddr::new(host, args.port.or(own_port).unwrap_or(8000)),
+        grpc: (!args.no_grpc).then(|| SocketAddr::new(host, args.grpc_port)),
         metrics: (!args.no_metrics).then(|| SocketAddr::new(host, args.metrics_port)),
         bounds: Bounds::default(),
         most_body_bytes: usize::try_from(args.max_body).unwrap_or(usize::MAX),
@@ -156,8 +163,11 @@ fn places(operand: &str, context: &Context) -> worker::Places {
 
 fn report(term: &Term, event: &Event) {
     match event {
-        Event::Listening { http, metrics } => {
+        Event::Listening { http, grpc, metrics } => {
             term.tell(format_args!("serving on http://{http}"));
+            if let Some(grpc) = grpc {
+                term.tell(format_args!("gRPC on {grpc}"));
+            }
             if let Some(metrics) = metrics {
                 term.tell(format_args!("metrics on http://{metrics}/metrics"));
             }

@@ -9,9 +9,11 @@
 
 mod error;
 mod executor;
+mod grpc;
 pub mod http;
 mod metrics;
 mod model;
+mod protocol;
 mod repository;
 mod scheduler;
 mod server;

@@ -175,6 +175,17 @@ impl Repository {
         each.collect()
     }
 
+    /// Gives the models that are ready.
+    pub fn ready(&self) -> Vec<Arc<Model>> {
+        let models = self.models.read().unwrap_or_else(PoisonError::into_inner);
+        let states = models.values().flat_map(BTreeMap::values);
+        let ready = states.filter_map(|state| match state {
+            State::Ready(model) => Some(Arc::clone(model)),
+            _ => None,
+        });
+        ready.collect()
+    }
+
     /// Tells whether every model is ready.
     pub fn is_ready(&self) -> bool {
         let index = self.index();

@@ -8,13 +8,15 @@ use tokio::runtime;
 use tokio::sync::watch;
 
 use super::http::{self, Bounds, Listener, Origins};
-use super::{Metrics, ModelSource, Repository, State};
+use super::{Metrics, ModelSource, Repository, State, grpc};
 
 /// Says how a server serves.
 #[derive(Clone, Debug)]
 pub struct ServerOptions {
     /// Where HTTP is spoken.
     pub http: SocketAddr,
+    /// Where gRPC is spoken; `None` for nowhere.
+    pub grpc: Option<SocketAddr>,
     /// Where metrics are read; `None` for nowhere.
     pub metrics: Option<SocketAddr>,
     /// What connections may take.
@@ -33,6 +35,7 @@ pub enum Event {
     /// It answers at these addresses.
     Listening {
         http: SocketAddr,
+        grpc: Option<SocketAddr>,
         metrics: Option<SocketAddr>,
     },
     /// A model stands elsewhere than before.
@@ -89,10 +92,8 @@ async fn serve(
 ) -> Result<(), ServerError> {
     let mut signals = Signals::new().map_err(ServerError::Start)?;
     let listener = bind(options.http).await?;
-    let metrics_listener = match options.metrics {
-        Some(address) => Some(bind(address).await?),
-        None => None,
-    };
+    let grpc_listener = bind_any(options.grpc).await?;
+    let metrics_listener = bind_any(options.metrics).await?;
     let repository = Arc::new(Repository::new(Arc::new(Metrics::default())));
     let shared = Arc::new(http::Shared {
         repository: Arc::clone(&repository),
@@ -103,6 +104,7 @@ async fn serve(
     let address = |listener: &Listener| listener.address().map_err(ServerError::Start);
     tell(Event::Listening {
         http: address(&listener)?,
+        grpc: grpc_listener.as_ref().map(address).transpose()?,
         metrics: metrics_listener.as_ref().map(address).transpose()?,
     });
     let (stop, stopped) = watch::channel(false);
@@ -113,6 +115,10 @@ async fn serve(
         options.bounds,
         stopped.clone(),
     ));
+    if let Some(listener) = grpc_listener {
+        let router = grpc::router(Arc::clone(&shared)).map_err(|error| ServerError::Start(io::Error::other(error)))?;
+        servers.spawn(http::serve(listener, router, options.bounds, stopped.clone()));
+    }
     if let Some(listener) = metrics_listener {
         servers.spawn(http::serve(
             listener,
@@ -151,6 +157,13 @@ fn load_all(repository: &Repository, source: &dyn ModelSource, tell: &(dyn Fn(Ev
             state: state.clone(),
         });
     });
+}
+
+async fn bind_any(address: Option<SocketAddr>) -> Result<Option<Listener>, ServerError> {
+    match address {
+        Some(address) => bind(address).await.map(Some),
+        None => Ok(None),
+    }
 }
 
 async fn bind(address: SocketAddr) -> Result<Listener, ServerError> {

@@ -22,7 +22,7 @@ mod value;
 pub use cast::{CastError, IndexPath, Number, TensorCastError};
 pub use dtype::{DType, UnknownDType};
 pub use fit::FitError;
-pub use names::NameError;
+pub use names::{NameError, NamedTensors};
 pub use rows::RowsError;
 pub use signature::{Dim, Port, Shape, Signature, TensorName};
 pub use value::{Data, Element, MAX_RANK, Tensor, TensorError};

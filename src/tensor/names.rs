@@ -23,6 +23,47 @@ pub enum NameError {
     Missing(Vec<TensorName>),
 }
 
+/// Collects tensors that come with names, for the ports they are for.
+#[derive(Debug)]
+pub struct NamedTensors<'p> {
+    ports: &'p [Port],
+    given: Vec<Option<Tensor>>,
+    at: usize,
+}
+
+impl<'p> NamedTensors<'p> {
+    /// Starts with none.
+    pub fn new(ports: &'p [Port]) -> Self {
+        NamedTensors {
+            ports,
+            given: vec![None; ports.len()],
+            at: 0,
+        }
+    }
+
+    /// Gives the port of a name, which the next [`NamedTensors::put`] is for.
+    ///
+    /// Errors: there is none of this name, or its tensor came before.
+    pub fn claim(&mut self, name: &str) -> Result<&'p Port, NameError> {
+        self.at = claim(self.ports, &self.given, name)?;
+        Ok(&self.ports[self.at])
+    }
+
+    /// Takes the tensor of the port that was claimed last.
+    pub fn put(&mut self, tensor: Tensor) {
+        if let Some(place) = self.given.get_mut(self.at) {
+            *place = Some(tensor);
+        }
+    }
+
+    /// Gives the tensors in the order of the ports.
+    ///
+    /// Errors: not all have come.
+    pub fn all(self) -> Result<Vec<Tensor>, NameError> {
+        all(self.ports, self.given)
+    }
+}
+
 /// Finds the port of a name; `given` has the tensors that came before.
 pub(super) fn claim(ports: &[Port], given: &[Option<Tensor>], name: &str) -> Result<usize, NameError> {
     let Some(at) = ports.iter().position(|port| port.name.as_str() == name) else {

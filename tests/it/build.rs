@@ -226,7 +226,7 @@ fn a_gpux_yml_of_the_python_tool_builds() {
     fs::write(folder.path().join("gpux.yml"), text).unwrap();
     let answer = build(folder.path());
     assert_eq!(answer.code, Some(0), "{answer:?}");
-    for key in ["runtime.gpu.memory", "runtime.batch_size", "serving"] {
+    for key in ["runtime.gpu.memory", "runtime.batch_size"] {
         assert_eq!(
             answer.stderr.matches(&format!("`{key}")).count(),
             1,

@@ -21,7 +21,7 @@ pub struct Origins {
 }
 
 /// Refuses a request whose Host or Origin is none of ours.
-pub(super) async fn check(
+pub(in crate::serve) async fn check(
     State(shared): State<Arc<Shared>>,
     request: Request,
     next: Next,

@@ -7,8 +7,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Refusal, Shared};
-use crate::tensor::oip::datatype;
-use crate::tensor::{Dim, Port};
+use crate::serve::protocol::{EXTENSIONS, platform};
+use crate::tensor::Port;
+use crate::tensor::oip::{datatype, shape};
 
 /// Is the part of a path that names a model.
 #[derive(Debug, Deserialize)]
@@ -16,9 +17,6 @@ pub(super) struct ModelPath {
     pub model: String,
     pub version: Option<String>,
 }
-
-/// What the server can do beyond the protocol, by the names of Triton's extensions.
-const EXTENSIONS: [&str; 3] = ["binary_tensor_data", "model_repository", "statistics"];
 
 /// Says what the server is.
 pub(super) async fn server() -> Json<Value> {
@@ -36,7 +34,7 @@ pub(super) async fn model(
     Ok(Json(json!({
         "name": model.name(),
         "versions": shared.repository.versions(model.name()),
-        "platform": format!("onnx_{}", model.provider()),
+        "platform": platform(&model),
         "inputs": ports(&signature.inputs),
         "outputs": ports(&signature.outputs),
     })))
@@ -51,13 +49,13 @@ pub(super) async fn config(
     let (signature, settings) = (model.signature(), model.settings());
     let ports = |ports: &[Port]| {
         let each = ports.iter().map(|port| {
-            json!({"name": port.name.as_str(), "data_type": format!("TYPE_{}", datatype(port.dtype)), "dims": dims(port)})
+            json!({"name": port.name.as_str(), "data_type": format!("TYPE_{}", datatype(port.dtype)), "dims": shape(port)})
         });
         each.collect::<Vec<_>>()
     };
     Ok(Json(json!({
         "name": model.name(),
-        "platform": format!("onnx_{}", model.provider()),
+        "platform": platform(&model),
         // 0 in Triton's sense: the dimensions hold the batch axis too.
         "max_batch_size": 0,
         "input": ports(&signature.inputs),
@@ -93,15 +91,5 @@ pub(super) async fn index(State(shared): State<Arc<Shared>>, body: Bytes) -> Res
 }
 
 fn port(port: &Port) -> Value {
-    json!({"name": port.name.as_str(), "datatype": datatype(port.dtype), "shape": dims(port)})
-}
-
-/// Gives the dimensions as the protocol has them: -1 is any size. A rank that is open is one dimension of any size.
-fn dims(port: &Port) -> Vec<i64> {
-    let dims = port.shape.dims().unwrap_or(&[Dim::Unknown]);
-    let size = |dim: &Dim| match dim {
-        Dim::Fixed(size) => i64::try_from(*size).unwrap_or(i64::MAX),
-        Dim::Symbol(_) | Dim::Unknown => -1,
-    };
-    dims.iter().map(size).collect()
+    json!({"name": port.name.as_str(), "datatype": datatype(port.dtype), "shape": shape(port)})
 }

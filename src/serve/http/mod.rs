@@ -19,7 +19,8 @@ use super::Repository;
 
 pub use accept::{Bounds, Listener, serve};
 pub use guard::Origins;
-use refusal::Refusal;
+pub(super) use guard::check;
+pub(super) use refusal::Refusal;
 
 /// Is what every handler knows.
 #[derive(Debug)]

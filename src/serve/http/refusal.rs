@@ -9,7 +9,7 @@ use crate::tensor::oip;
 
 /// Is an answer that says why there is no other: `{"error": …}` with a status code.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(in crate::serve) struct Refusal {
     status: StatusCode,
     message: String,
     retry_after_seconds: Option<u32>,

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::metadata::ModelPath;
 use super::{Refusal, Shared};
-use crate::serve::{self, Model};
+use crate::serve::Model;
 
 /// Tells what a model has done, in the form of Triton's statistics.
 pub(super) async fn model(
@@ -22,12 +22,8 @@ pub(super) async fn model(
 
 /// Tells what every model that is ready has done.
 pub(super) async fn all(State(shared): State<Arc<Shared>>) -> Json<Value> {
-    let mut each = Vec::new();
-    for status in shared.repository.index() {
-        if let Ok(serve::State::Ready(model)) = shared.repository.state(&status.name, Some(&status.version)) {
-            each.push(statistics(&model));
-        }
-    }
+    let ready = shared.repository.ready();
+    let each: Vec<Value> = ready.iter().map(|model| statistics(model)).collect();
     Json(json!({"model_stats": each}))
 }
 

@@ -61,16 +61,16 @@ fn answer(shared: &Shared, executor: &mut dyn Executor, jobs: Vec<Job>) {
         Ok((answers, rows)) => {
             let infer = began.elapsed();
             shared.metrics.count_call(rows, infer);
+            let times = Times::of_call(infer, rows);
             for (job, outputs) in jobs.into_iter().zip(answers) {
-                finish(shared, job, began, infer, rows, Ok(outputs));
+                finish(shared, job, began, times, Ok(outputs));
             }
         }
         // What took the worker down is not to take it down once for each.
         Err(Some(fault @ (Fault::Lost | Fault::Away))) => {
             for job in jobs {
                 let error = shared.error(&job, fault.clone());
-                let rows = job.candidate.rows;
-                finish(shared, job, began, began.elapsed(), rows, Err(error));
+                finish(shared, job, began, Times::default(), Err(error));
             }
         }
         // One of them may be what the model fails on; the others are not to suffer.
@@ -109,7 +109,7 @@ fn answer_alone(shared: &Shared, executor: &mut dyn Executor, mut job: Job) {
     let rows = job.candidate.rows;
     shared.metrics.count_call(rows, infer);
     let outcome = outcome.map_err(|fault| shared.error(&job, fault));
-    finish(shared, job, began, infer, rows, outcome);
+    finish(shared, job, began, Times::of_call(infer, rows), outcome);
 }
 
 fn run(
@@ -122,17 +122,10 @@ fn run(
     executor.run(&inputs, deadline, cancel)
 }
 
-fn finish(
-    shared: &Shared,
-    job: Job,
-    began: Instant,
-    infer: Duration,
-    rows: usize,
-    outcome: Result<Vec<Tensor>, Error>,
-) {
-    let queue = began.saturating_duration_since(job.arrived);
-    shared.metrics.count_answer(queue);
-    let times = Times { queue, infer, rows };
+/// Gives a request what came of its call, which began at `began`.
+fn finish(shared: &Shared, job: Job, began: Instant, mut times: Times, outcome: Result<Vec<Tensor>, Error>) {
+    times.queue = began.saturating_duration_since(job.arrived);
+    shared.metrics.count_answer(times.queue);
     // A client that left does not hear the answer.
     let _ = job.answer.send(outcome.map(|outputs| Answer { outputs, times }));
 }

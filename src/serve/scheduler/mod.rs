@@ -46,6 +46,16 @@ pub struct Times {
     pub rows: usize,
 }
 
+impl Times {
+    fn of_call(infer: Duration, rows: usize) -> Self {
+        Times {
+            infer,
+            rows,
+            ..Times::default()
+        }
+    }
+}
+
 /// Takes requests to one model.
 #[derive(Debug)]
 pub struct Scheduler {

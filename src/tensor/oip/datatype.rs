@@ -1,5 +1,5 @@
 use super::Error;
-use crate::tensor::DType;
+use crate::tensor::{DType, Dim, Port};
 
 /// Each type that tensors hold, with the protocol's name for it.
 const TABLE: [(DType, &str); 14] = [
@@ -35,4 +35,14 @@ pub fn from_datatype(name: &str) -> Result<DType, Error> {
         Some(row) => Ok(row.0),
         None => Err(Error::Datatype(name.to_owned())),
     }
+}
+
+/// Gives a declared shape as the protocol has it: -1 is any size. A rank that is open is one dimension of any size.
+pub fn shape(port: &Port) -> Vec<i64> {
+    let dims = port.shape.dims().unwrap_or(&[Dim::Unknown]);
+    let size = |dim: &Dim| match dim {
+        Dim::Fixed(size) => i64::try_from(*size).unwrap_or(i64::MAX),
+        Dim::Symbol(_) | Dim::Unknown => -1,
+    };
+    dims.iter().map(size).collect()
 }

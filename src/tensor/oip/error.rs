@@ -58,6 +58,9 @@ pub enum Error {
     /// The binary part is shorter or longer than the inputs say.
     #[error("the binary part has {found_bytes} bytes, and the inputs say {said_bytes}")]
     BinaryLength { said_bytes: u64, found_bytes: u64 },
+    /// Raw contents do not come for each input.
+    #[error("there are {raw} raw contents for {inputs} inputs: either each has them or none")]
+    RawCount { inputs: usize, raw: usize },
     /// The header is said to be longer than the body.
     #[error("Inference-Header-Content-Length is {said_bytes}, and the body has {found_bytes} bytes")]
     HeaderLength { said_bytes: usize, found_bytes: usize },

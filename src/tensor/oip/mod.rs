@@ -14,7 +14,7 @@ mod response;
 mod tests;
 
 pub use binary::{decode as decode_binary, encode as encode_binary};
-pub use datatype::{datatype, from_datatype};
+pub use datatype::{datatype, from_datatype, shape};
 pub use error::Error;
 pub use request::{Request, WantedOutput, decode_request};
 pub use response::{Response, encode_response};

@@ -5,8 +5,7 @@ use super::datatype::from_datatype;
 use super::error::Error;
 use crate::tensor::json::scan::{Expected, Scanner, SyntaxError, Token};
 use crate::tensor::json::{self};
-use crate::tensor::names::{all, claim};
-use crate::tensor::{DType, Dim, MAX_RANK, Port, Shape, Signature, Tensor};
+use crate::tensor::{DType, Dim, MAX_RANK, NamedTensors, Port, Shape, Signature, Tensor};
 
 /// The most entries of `inputs` and of `outputs`.
 const MOST_ENTRIES: usize = 4096;
@@ -50,7 +49,7 @@ pub fn decode_request(body: &[u8], header_bytes: Option<usize>, signature: &Sign
     let mut reader = Reader {
         scanner: Scanner::new(header).map_err(Error::Syntax)?,
         signature,
-        tensors: vec![None; signature.inputs.len()],
+        tensors: NamedTensors::new(&signature.inputs),
         tail,
         tail_bytes: tail.len() as u64,
         said_bytes: 0,
@@ -92,7 +91,7 @@ struct Parameters {
 struct Reader<'t, 's> {
     scanner: Scanner<'t>,
     signature: &'s Signature,
-    tensors: Vec<Option<Tensor>>,
+    tensors: NamedTensors<'s>,
     /// What is left of the binary part.
     tail: &'t [u8],
     tail_bytes: u64,
@@ -126,7 +125,8 @@ impl<'t> Reader<'t, '_> {
         if self.said_bytes != self.tail_bytes {
             return Err(self.binary_length());
         }
-        request.inputs = all(&self.signature.inputs, std::mem::take(&mut self.tensors))?;
+        let empty = NamedTensors::new(&self.signature.inputs);
+        request.inputs = std::mem::replace(&mut self.tensors, empty).all()?;
         let is_binary = parameters.binary_data_output.unwrap_or(false);
         request.outputs = match wanted {
             Some(wanted) => wanted
@@ -149,8 +149,7 @@ impl<'t> Reader<'t, '_> {
     fn input(&mut self, entry: Entry<'t>) -> Result<(), Error> {
         let missing = |member| Error::Missing { list: "inputs", member };
         let name = entry.name.ok_or_else(|| missing("name"))?;
-        let at = claim(&self.signature.inputs, &self.tensors, &name)?;
-        let port = &self.signature.inputs[at];
+        let port = self.tensors.claim(&name)?;
         let found = entry.datatype.ok_or_else(|| missing("datatype"))?;
         if found != port.dtype {
             return Err(Error::InputType {
@@ -183,7 +182,7 @@ impl<'t> Reader<'t, '_> {
                 });
             }
         };
-        self.tensors[at] = Some(tensor);
+        self.tensors.put(tensor);
         Ok(())
     }
 

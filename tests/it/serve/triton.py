@@ -65,7 +65,44 @@ def main(protocol, address):
             found = answer.as_numpy(wanted[0].name())
             assert same(found[: len(given)], given), (name, binary, found)
             assert len(found) > len(given), (name, binary, found)
-    print(f"{len(TYPES)} types in binary" + (" and in JSON" if protocol == "http" else ""))
+    if protocol == "grpc":
+        more(triton, client, address)
+    form = " and in JSON" if protocol == "http" else ", in a stream, with health, reflection and refusals"
+    print(f"{len(TYPES)} types in binary{form}")
+
+
+def more(triton, client, address):
+    """Streams, health and refusals over gRPC."""
+    import grpc
+
+    answers = []
+    client.start_stream(lambda result, error: answers.append((result, error)))
+    for number in range(20):
+        tensor = triton.InferInput("x", [1], "INT64")
+        tensor.set_data_from_numpy(np.array([number], dtype=np.int64))
+        client.async_stream_infer("int64" if number != 7 else "nothing", [tensor], request_id=str(number))
+    client.stop_stream()
+    assert len(answers) == 20, len(answers)
+    for number, (result, error) in enumerate(answers):
+        if number == 7:
+            assert "there is no model" in str(error), error
+        else:
+            assert error is None and result.get_response().id == str(number), (number, error)
+            assert result.as_numpy(result.get_response().outputs[0].name)[0] == number
+    for model, wanted in [("nothing", "NOT_FOUND"), ("int32", "INVALID_ARGUMENT")]:
+        tensor = triton.InferInput("x", [1], "INT64")
+        tensor.set_data_from_numpy(np.array([1], dtype=np.int64))
+        try:
+            client.infer(model, [tensor])
+            raise SystemExit(f"{model} answered")
+        except triton.InferenceServerException as refused:
+            assert wanted in refused.status(), refused
+    channel = grpc.insecure_channel(address)
+    check = channel.unary_unary("/grpc.health.v1.Health/Check")
+    assert check(b"") == b"\x08\x01", "the server is serving"
+    listing = channel.stream_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")
+    services = next(listing(iter([b"\x3a\x00"])))
+    assert b"inference.GRPCInferenceService" in services, services
 
 
 main(*sys.argv[1:])

@@ -15,6 +15,7 @@ use super::Gpux;
 pub struct Server {
     child: Child,
     pub http: SocketAddr,
+    pub grpc: SocketAddr,
     pub metrics: SocketAddr,
     /// What it told, so far.
     pub told: Arc<Mutex<String>>,
@@ -45,7 +46,9 @@ impl Server {
 
     /// Starts a server and waits until it listens.
     pub fn start_only(gpux: &Gpux, arguments: &[&str]) -> Server {
-        let all = ["serve", "--port", "0", "--metrics-port", "0"].iter().chain(arguments);
+        let all = ["serve", "--port", "0", "--grpc-port", "0", "--metrics-port", "0"]
+            .iter()
+            .chain(arguments);
         let mut command = gpux.command(all);
         command.stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
@@ -62,6 +65,7 @@ impl Server {
             panic!("the server did not start: {seen}");
         };
         let http = address("serving on http://");
+        let grpc = address("gRPC on ");
         let metrics = address("metrics on http://");
         let told = Arc::new(Mutex::new(String::new()));
         let heard = Arc::clone(&told);
@@ -75,6 +79,7 @@ impl Server {
         Server {
             child,
             http,
+            grpc,
             metrics,
             told,
         }

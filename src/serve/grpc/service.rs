@@ -1,0 +1,321 @@
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use tonic::codegen::tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
+use tonic::metadata::MetadataMap;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::generated::grpc_inference_service_server::GrpcInferenceService;
+use super::generated::model_infer_response::InferOutputTensor;
+use super::generated::model_metadata_response::TensorMetadata;
+use super::generated::repository_index_response::ModelIndex;
+use super::generated::*;
+use super::status::http_code;
+use super::tensors;
+use crate::serve::http::Shared;
+use crate::serve::protocol::{EXTENSIONS, platform};
+use crate::serve::{self, Model, Statistics};
+use crate::tensor::Port;
+use crate::tensor::oip;
+
+/// Answers the calls of the protocol.
+pub(super) struct Inference {
+    shared: Arc<Shared>,
+}
+
+/// How many answers of a stream may wait for a client that does not read.
+const STREAM_ANSWERS: usize = 4;
+
+impl Inference {
+    pub fn new(shared: Arc<Shared>) -> Self {
+        Inference { shared }
+    }
+}
+
+/// Gives a version where one was asked for.
+fn asked(version: &str) -> Option<&str> {
+    (!version.is_empty()).then_some(version)
+}
+
+#[tonic::async_trait]
+impl GrpcInferenceService for Inference {
+    async fn server_live(&self, _: Request<ServerLiveRequest>) -> Result<Response<ServerLiveResponse>, Status> {
+        Ok(Response::new(ServerLiveResponse { live: true }))
+    }
+
+    async fn server_ready(&self, _: Request<ServerReadyRequest>) -> Result<Response<ServerReadyResponse>, Status> {
+        let ready = !self.shared.is_draining.load(Ordering::Relaxed) && self.shared.repository.is_ready();
+        Ok(Response::new(ServerReadyResponse { ready }))
+    }
+
+    async fn model_ready(&self, request: Request<ModelReadyRequest>) -> Result<Response<ModelReadyResponse>, Status> {
+        let request = request.into_inner();
+        let state = self.shared.repository.state(&request.name, asked(&request.version))?;
+        let ready = matches!(state, serve::State::Ready(_));
+        Ok(Response::new(ModelReadyResponse { ready }))
+    }
+
+    async fn server_metadata(
+        &self,
+        _: Request<ServerMetadataRequest>,
+    ) -> Result<Response<ServerMetadataResponse>, Status> {
+        Ok(Response::new(ServerMetadataResponse {
+            name: "gpux".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            extensions: EXTENSIONS.map(str::to_owned).to_vec(),
+        }))
+    }
+
+    async fn model_metadata(
+        &self,
+        request: Request<ModelMetadataRequest>,
+    ) -> Result<Response<ModelMetadataResponse>, Status> {
+        let request = request.into_inner();
+        let model = self.shared.repository.find(&request.name, asked(&request.version))?;
+        let ports = |ports: &[Port]| {
+            let each = ports.iter().map(|port| TensorMetadata {
+                name: port.name.as_str().to_owned(),
+                datatype: oip::datatype(port.dtype),
+                shape: oip::shape(port),
+            });
+            each.collect()
+        };
+        Ok(Response::new(ModelMetadataResponse {
+            name: model.name().to_owned(),
+            versions: self.shared.repository.versions(model.name()),
+            platform: platform(&model),
+            inputs: ports(&model.signature().inputs),
+            outputs: ports(&model.signature().outputs),
+        }))
+    }
+
+    async fn model_infer(&self, request: Request<ModelInferRequest>) -> Result<Response<ModelInferResponse>, Status> {
+        let timeout = client_timeout(request.metadata());
+        infer(&self.shared, request.into_inner(), timeout)
+            .await
+            .map(Response::new)
+    }
+
+    type ModelStreamInferStream = Pin<Box<dyn Stream<Item = Result<ModelStreamInferResponse, Status>> + Send>>;
+
+    async fn model_stream_infer(
+        &self,
+        request: Request<Streaming<ModelInferRequest>>,
+    ) -> Result<Response<Self::ModelStreamInferStream>, Status> {
+        let timeout = client_timeout(request.metadata());
+        let mut requests = request.into_inner();
+        let shared = Arc::clone(&self.shared);
+        let (answers, stream) = tokio::sync::mpsc::channel(STREAM_ANSWERS);
+        tokio::spawn(async move {
+            while let Some(Ok(request)) = requests.next().await {
+                let id = request.id.clone();
+                let answered = tokio::select! {
+                    answered = infer(&shared, request, timeout) => answered,
+                    // The client went away, and its request with it.
+                    () = answers.closed() => return,
+                };
+                let answer = answered.map_or_else(
+                    |status| ModelStreamInferResponse {
+                        error_message: status.message().to_owned(),
+                        infer_response: Some(ModelInferResponse {
+                            id,
+                            ..ModelInferResponse::default()
+                        }),
+                    },
+                    |answer| ModelStreamInferResponse {
+                        error_message: String::new(),
+                        infer_response: Some(answer),
+                    },
+                );
+                if answers.send(Ok(answer)).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+    }
+
+    async fn model_statistics(
+        &self,
+        request: Request<ModelStatisticsRequest>,
+    ) -> Result<Response<ModelStatisticsResponse>, Status> {
+        let request = request.into_inner();
+        let repository = &self.shared.repository;
+        let models = match request.name.is_empty() {
+            true => repository.ready(),
+            false => vec![repository.find(&request.name, asked(&request.version))?],
+        };
+        let model_stats = models.iter().map(|model| statistics(model)).collect();
+        Ok(Response::new(ModelStatisticsResponse { model_stats }))
+    }
+
+    async fn repository_index(
+        &self,
+        request: Request<RepositoryIndexRequest>,
+    ) -> Result<Response<RepositoryIndexResponse>, Status> {
+        let only_ready = request.into_inner().ready;
+        let statuses = self.shared.repository.index().into_iter();
+        let wanted = statuses.filter(|status| !only_ready || status.state == "READY");
+        let models = wanted.map(|status| ModelIndex {
+            name: status.name,
+            version: status.version,
+            state: status.state.to_owned(),
+            reason: status.reason,
+        });
+        Ok(Response::new(RepositoryIndexResponse {
+            models: models.collect(),
+        }))
+    }
+
+    async fn repository_model_load(
+        &self,
+        _: Request<RepositoryModelLoadRequest>,
+    ) -> Result<Response<RepositoryModelLoadResponse>, Status> {
+        Err(no_control())
+    }
+
+    async fn repository_model_unload(
+        &self,
+        _: Request<RepositoryModelUnloadRequest>,
+    ) -> Result<Response<RepositoryModelUnloadResponse>, Status> {
+        Err(no_control())
+    }
+}
+
+fn no_control() -> Status {
+    Status::unimplemented("models are not loaded and unloaded by calls")
+}
+
+/// Answers one request and counts it.
+async fn infer(
+    shared: &Shared,
+    request: ModelInferRequest,
+    timeout: Option<Duration>,
+) -> Result<ModelInferResponse, Status> {
+    let began = Instant::now();
+    let found = shared
+        .repository
+        .find(&request.model_name, asked(&request.model_version));
+    let model = found.map_err(|error| {
+        let status = Status::from(error);
+        shared.repository.metrics().count_stray(http_code(&status));
+        status
+    })?;
+    let answer = answer(&model, request, timeout).await;
+    let code = answer.as_ref().map_or_else(http_code, |_| 200);
+    model.metrics().count_request(code, began.elapsed());
+    answer
+}
+
+async fn answer(
+    model: &Model,
+    request: ModelInferRequest,
+    timeout: Option<Duration>,
+) -> Result<ModelInferResponse, Status> {
+    let ports = &model.signature().outputs;
+    let wanted: Vec<usize> = match request.outputs.is_empty() {
+        true => (0..ports.len()).collect(),
+        false => {
+            let place = |name: &String| {
+                let at = ports.iter().position(|port| port.name.as_str() == name);
+                at.ok_or_else(|| oip::Error::Output(name.clone()))
+            };
+            let each = request.outputs.iter().map(|output| place(&output.name));
+            each.collect::<Result<_, _>>()?
+        }
+    };
+    let inputs = tensors::inputs(model.signature(), request.inputs, &request.raw_input_contents)?;
+    let own = tensors::whole(request.parameters.get("timeout")).filter(|&own| own > 0);
+    let answer = model
+        .call(serve::Request {
+            inputs,
+            priority: tensors::whole(request.parameters.get("priority")).unwrap_or(0),
+            timeout: own.map(Duration::from_micros).into_iter().chain(timeout).min(),
+        })
+        .await?;
+    let mut outputs = Vec::with_capacity(wanted.len());
+    let mut raw_output_contents = Vec::with_capacity(wanted.len());
+    for at in wanted {
+        let tensor = &answer.outputs[at];
+        let mut bytes = Vec::new();
+        oip::encode_binary(tensor, &mut bytes);
+        raw_output_contents.push(bytes.into());
+        outputs.push(InferOutputTensor {
+            name: ports[at].name.as_str().to_owned(),
+            datatype: oip::datatype(tensor.dtype()),
+            shape: tensor.shape().iter().map(|&size| size as i64).collect(),
+            parameters: HashMap::new(),
+            contents: None,
+        });
+    }
+    Ok(ModelInferResponse {
+        model_name: model.name().to_owned(),
+        model_version: model.version().to_owned(),
+        id: request.id,
+        parameters: HashMap::new(),
+        outputs,
+        raw_output_contents,
+    })
+}
+
+/// Reads how long the client waits: `grpc-timeout`, a number of at most eight digits and a unit.
+fn client_timeout(metadata: &MetadataMap) -> Option<Duration> {
+    let text = metadata.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let number: u64 = digits.parse().ok().filter(|_| digits.len() <= 8)?;
+    Some(match unit {
+        "H" => Duration::from_secs(number * 3600),
+        "M" => Duration::from_secs(number * 60),
+        "S" => Duration::from_secs(number),
+        "m" => Duration::from_millis(number),
+        "u" => Duration::from_micros(number),
+        "n" => Duration::from_nanos(number),
+        _ => return None,
+    })
+}
+
+fn statistics(model: &Model) -> ModelStatistics {
+    let found: Statistics = model.metrics().statistics();
+    let pair = |count: u64, time: Duration| {
+        Some(StatisticDuration {
+            count,
+            ns: u64::try_from(time.as_nanos()).unwrap_or(u64::MAX),
+        })
+    };
+    ModelStatistics {
+        name: model.name().to_owned(),
+        version: model.version().to_owned(),
+        inference_count: found.rows,
+        execution_count: found.calls,
+        inference_stats: Some(InferStatistics {
+            success: pair(found.succeeded, found.succeeded_time),
+            fail: pair(found.failed, found.failed_time),
+            queue: pair(found.succeeded + found.failed, found.queue_time),
+            compute_infer: pair(found.calls, found.infer_time),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_that_a_client_waits_is_read_in_every_unit() {
+        let of = |text: &str| {
+            let mut metadata = MetadataMap::new();
+            metadata.insert("grpc-timeout", text.parse().unwrap());
+            client_timeout(&metadata)
+        };
+        assert_eq!(of("5S"), Some(Duration::from_secs(5)));
+        assert_eq!(of("99999999H"), Some(Duration::from_secs(99_999_999 * 3600)));
+        assert_eq!(of("250m"), Some(Duration::from_millis(250)));
+        assert_eq!(of("7u"), Some(Duration::from_micros(7)));
+        for wrong in ["", "S", "-1S", "123456789S", "5", "5s"] {
+            assert_eq!(of(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,40 @@
+use tonic::{Code, Status};
+
+use crate::serve::Error;
+use crate::serve::executor::chain;
+use crate::tensor::oip;
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        let code = match &error {
+            Error::UnknownModel(_) | Error::UnknownVersion { .. } => Code::NotFound,
+            Error::Full { .. } => Code::ResourceExhausted,
+            Error::NotReady { .. } | Error::Closing(_) | Error::Lost(_) => Code::Unavailable,
+            Error::TimedOut(_) => Code::DeadlineExceeded,
+            Error::Cancelled => Code::Cancelled,
+            Error::Refused { .. } => Code::InvalidArgument,
+            Error::Failed { .. } => Code::Internal,
+        };
+        Status::new(code, chain(&error))
+    }
+}
+
+impl From<oip::Error> for Status {
+    fn from(error: oip::Error) -> Self {
+        Status::invalid_argument(chain(&error))
+    }
+}
+
+/// Gives the HTTP status code that counts the same in the metrics.
+pub(super) fn http_code(status: &Status) -> u16 {
+    match status.code() {
+        Code::Ok => 200,
+        Code::InvalidArgument => 400,
+        Code::NotFound => 404,
+        Code::Cancelled => 408,
+        Code::ResourceExhausted => 429,
+        Code::Unavailable => 503,
+        Code::DeadlineExceeded => 504,
+        _ => 500,
+    }
+}

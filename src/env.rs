@@ -27,8 +27,6 @@ pub struct Env {
     pub executable_dir: Option<PathBuf>,
     /// Where the system's loader looks first: `LD_LIBRARY_PATH`.
     pub library_folders: Vec<PathBuf>,
-    /// The running executable.
-    pub executable: Option<PathBuf>,
     /// The command line, without the command itself.
     pub arguments: Vec<OsString>,
     /// The variables that a worker is started with, and no others: what engines and drivers read.
@@ -110,7 +108,6 @@ impl Env {
             library_folders: set("LD_LIBRARY_PATH")
                 .map(|folders| std::env::split_paths(&folders).collect())
                 .unwrap_or_default(),
-            executable: std::env::current_exe().ok(),
             arguments: std::env::args_os().skip(1).collect(),
             for_workers: for_workers(),
             registry: registry(),

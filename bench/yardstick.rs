@@ -55,10 +55,6 @@ fn main() -> Result<(), Box<dyn Error>> {
             sessions(library, (home, reference), (count.parse()?, *prepack == "yes"))
         }
         ["log-mel", file, rounds] => log_mel(file, rounds.parse()?),
-        _ => Err(
-            "usage: yardstick once|ort-calls|gpux-calls|cuda LIBRARY MODEL.onnx INPUT.npy|ROUNDS|BATCH, picture|log-mel FILE ROUNDS, or sessions"
-                .into(),
-        ),
         ["call-time", library, model, calls] => call_time(library, model, calls.parse()?),
         ["batch-rate", library, model, rows, seconds] => batch_rate(library, model, rows.parse()?, seconds.parse()?),
         ["serve", library, model, port] => serve(library, model, port.parse()?),

@@ -83,11 +83,12 @@ def killed_at_half(command, environment, is_half):
 def files_bytes(folder):
     """The bytes of all files below a folder that may change meanwhile."""
     total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += path.stat().st_size
-        except OSError:
-            pass
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += os.stat(os.path.join(parent, name)).st_size
+            except OSError:
+                pass
     return total
 
 

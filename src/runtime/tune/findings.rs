@@ -88,24 +88,35 @@ impl Findings {
     }
 }
 
-/// Picks the finding for inputs of these shapes; where they are not known or were not tried, the newest.
+/// Picks the finding for inputs of these shapes, the faster of two: one may be exact and slower than the other. Where the
+/// shapes are not known or were not tried, the newest.
 pub fn pick<'f>(
     findings: &'f [Finding],
     shapes: Option<&BTreeMap<String, Vec<usize>>>,
     exact: bool,
 ) -> Option<&'f Finding> {
     let admitted = |finding: &&Finding| !exact || finding.configuration.settings.reduced_precision().is_empty();
-    let mut candidates = findings.iter().filter(admitted);
-    let newest = candidates.clone().next();
-    shapes
-        .and_then(|shapes| candidates.find(|finding| finding.shapes == *shapes))
-        .or(newest)
+    let admitted: Vec<&Finding> = findings.iter().filter(admitted).collect();
+    let tried = admitted.iter().filter(|finding| Some(&finding.shapes) == shapes);
+    let fastest = tried.min_by(|one, other| one.median_us.total_cmp(&other.median_us));
+    fastest.or(admitted.first()).copied()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::runtime::ProviderKind;
+
+    #[test]
+    fn an_exact_finding_does_not_hide_a_faster_one_for_the_same_shapes() {
+        let mut exact = finding("m", 1, false);
+        exact.median_us = 2210.0;
+        let findings = [exact, finding("m", 1, true)];
+        let shapes = findings[0].shapes.clone();
+        let picked = |is_exact| pick(&findings, Some(&shapes), is_exact).map(|finding| finding.median_us);
+        assert_eq!(picked(false), Some(630.0));
+        assert_eq!(picked(true), Some(2210.0));
+    }
 
     fn finding(machine: &str, batch: usize, tf32: bool) -> Finding {
         let mut configuration = Configuration::plain(ProviderKind::Cuda);

@@ -66,7 +66,18 @@ fn unpack(store: &Store, (layer, packing): (&Descriptor, Packing), folder: &Path
     named
 }
 
+/// Gives how much a layer may unpack to: in proportion to its size, and never more than the disk holds.
+fn most_bytes(size_bytes: u64, free_bytes: Option<u64>) -> u64 {
+    let in_proportion = UNPACKED_BYTES.max(size_bytes.saturating_mul(UNPACKED_RATIO));
+    free_bytes.map_or(in_proportion, |free| in_proportion.min(free))
+}
+
 fn read_entries(layer: &Descriptor, source: impl Read, folder: &Path) -> Result<(), Error> {
+    let free_bytes = fs::free_bytes(folder)?;
+    read_at_most(layer, source, folder, most_bytes(layer.size_bytes, free_bytes))
+}
+
+fn read_at_most(layer: &Descriptor, source: impl Read, folder: &Path, mut left_bytes: u64) -> Result<(), Error> {
     let failed = |source| Error::Unpack {
         layer: layer.digest,
         source,
@@ -76,10 +87,6 @@ fn read_entries(layer: &Descriptor, source: impl Read, folder: &Path) -> Result<
         path: path.escape_debug().take(200).collect(),
         why,
     };
-    let mut left_bytes = UNPACKED_BYTES.max(layer.size_bytes.saturating_mul(UNPACKED_RATIO));
-    if let Some(free) = fs::free_bytes(folder)? {
-        left_bytes = left_bytes.min(free);
-    }
     let mut archive = tar::Archive::new(source.take(left_bytes.saturating_add(MOST_ENTRIES as u64 * 1024)));
     let mut paths: Vec<FilePath> = Vec::new();
     for (n, entry) in archive.entries().map_err(failed)?.enumerate() {
@@ -139,5 +146,35 @@ struct Blob(fs::File);
 impl Read for Blob {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.0.read(buffer).map_err(|error| error.source)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oci::MediaType;
+
+    #[test]
+    fn a_layer_unpacks_to_no_more_than_the_disk_holds() {
+        assert_eq!(most_bytes(1, Some(1000)), 1000);
+        assert_eq!(most_bytes(1, Some(u64::MAX)), UNPACKED_BYTES);
+        assert_eq!(most_bytes(UNPACKED_BYTES, None), UNPACKED_BYTES * UNPACKED_RATIO);
+        let mut archive = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_size(2000);
+        header.set_mode(0o644);
+        header.set_cksum();
+        archive
+            .append_data(&mut header, "model.onnx", &[7u8; 2000][..])
+            .unwrap();
+        let bytes = archive.into_inner().unwrap();
+        let layer = Descriptor::of(MediaType::OCI_MANIFEST, &bytes);
+        let folder = tempfile::tempdir().unwrap();
+        let refused = read_at_most(&layer, bytes.as_slice(), folder.path(), most_bytes(1, Some(1999)));
+        let message = refused.unwrap_err().to_string();
+        assert!(message.contains("than the disk holds"), "{message}");
+        assert!(fs::names(folder.path()).unwrap().is_empty());
+        read_at_most(&layer, bytes.as_slice(), folder.path(), most_bytes(1, Some(2000))).unwrap();
+        assert_eq!(fs::names(folder.path()).unwrap().len(), 1);
     }
 }

@@ -9,7 +9,7 @@ use super::device::DeviceValue;
 use super::graphs::{Graphs, keep_recordings_out};
 use super::{raw, tensors};
 use crate::runtime::{Error, Foreign, SessionOptions, Value, usable_threads};
-use crate::tensor::{DType, Port, Signature, Tensor};
+use crate::tensor::{DType, Port, Signature, Tensor, memory};
 
 /// Is a session's way to a CUDA device: inputs and outputs go through pinned memory, in the order of one stream.
 ///
@@ -194,7 +194,7 @@ impl Loose {
         };
         tensors::check(tensor, port)?;
         let device = lane.tensor(port, tensor.shape())?;
-        let bytes = tensors::bytes(tensor).unwrap_or_default();
+        let bytes = memory::bytes(tensor).unwrap_or_default();
         lane.upload(bytes, lane.pinned(&mut self.inputs[at], bytes.len())?, &device, port)?;
         self.binding.bind_input(port.name.as_str(), &device).map_err(input)
     }

@@ -8,7 +8,7 @@ use super::bound::{BoundCall, Lane};
 use super::cuda::{DeviceAddress, Pinned};
 use super::{raw, tensors};
 use crate::runtime::{Error, Foreign, Value};
-use crate::tensor::Port;
+use crate::tensor::{Port, memory};
 
 /// How many sets of input shapes have a graph; ONNX Runtime never gives one back, so later sets go without.
 const MOST: usize = 8;
@@ -74,7 +74,7 @@ impl Graphs {
             .zip(&call.signature.inputs);
         for (buffer, (tensor, port)) in graph.inputs.iter_mut().zip(tensors) {
             tensors::check(tensor, port)?;
-            let bytes = tensors::bytes(tensor).unwrap_or_default();
+            let bytes = memory::bytes(tensor).unwrap_or_default();
             lane.upload(bytes, &mut buffer.pinned, &buffer.device, port)?;
         }
         call.session

@@ -60,26 +60,6 @@ pub(super) fn check(tensor: &Tensor, port: &Port) -> Result<(), Error> {
     Ok(())
 }
 
-/// Views the elements as they lie in memory; `None` for text.
-pub(super) fn bytes(tensor: &Tensor) -> Option<&[u8]> {
-    Some(match tensor.data() {
-        Data::F16(elements) => bytemuck::cast_slice(elements),
-        Data::BF16(elements) => bytemuck::cast_slice(elements),
-        Data::F32(elements) => bytemuck::cast_slice(elements),
-        Data::F64(elements) => bytemuck::cast_slice(elements),
-        Data::I8(elements) => bytemuck::cast_slice(elements),
-        Data::I16(elements) => bytemuck::cast_slice(elements),
-        Data::I32(elements) => bytemuck::cast_slice(elements),
-        Data::I64(elements) => bytemuck::cast_slice(elements),
-        Data::U8(elements) => elements,
-        Data::U16(elements) => bytemuck::cast_slice(elements),
-        Data::U32(elements) => bytemuck::cast_slice(elements),
-        Data::U64(elements) => bytemuck::cast_slice(elements),
-        Data::Bool(elements) => bytemuck::cast_slice(elements),
-        Data::String(_) => return None,
-    })
-}
-
 /// Makes the tensor of an output from its elements as they lie in memory; every byte of a bool but 0 is true.
 pub(super) fn from_bytes(port: &Port, shape: Vec<usize>, bytes: &[u8]) -> Result<Tensor, Error> {
     /// Copies into memory that is aligned for the elements.

@@ -4,15 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::commands::opened::EngineArgs;
+use crate::commands::serving::{Served, Wishes};
+use crate::commands::{Code, Context, Failure, OrFail};
 use crate::gpuxfile;
 #[cfg(unix)]
 use crate::serve::worker;
 use crate::serve::{self, Bounds, Event, Origins, ServerOptions, State};
 use crate::term::Term;
-
-use super::opened::EngineArgs;
-use super::serving::{Served, Wishes};
-use super::{Code, Context, Failure, OrFail};
 
 /// Serve models over HTTP and gRPC, with the Open Inference Protocol v2
 #[derive(Debug, clap::Args)]
@@ -141,7 +140,7 @@ fn places(operand: &str, context: &Context) -> worker::Places {
     ];
     let env = &context.env;
     let mut read: Vec<PathBuf> = SYSTEM.iter().map(PathBuf::from).collect();
-    let (_, named) = super::serving::divide(operand);
+    let (_, named) = crate::commands::serving::divide(operand);
     let path = env.current_dir.join(named);
     read.extend(if path.is_dir() {
         Some(path)

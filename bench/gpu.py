@@ -11,6 +11,7 @@ what only measures. The models are made here, by the recipes of bench/models, wi
 """
 
 import argparse
+import contextlib
 import json
 import os
 import pathlib
@@ -42,6 +43,15 @@ def check(holds, what):
     say(f"  {'ok' if holds else 'FAILED'}: {what}")
     if not holds:
         FAILED.append(what)
+
+
+@contextlib.contextmanager
+def row(what):
+    """Reports a row that fails, and lets those after it go on."""
+    try:
+        yield
+    except Exception as error:  # Whatever it is, the next row is of use without this one.
+        check(False, f"{what}: {str(error)[:400]}")
 
 
 class Machine:
@@ -77,6 +87,16 @@ class Machine:
         document = json.loads(stdout)
         document["seconds"] = seconds
         return document
+
+    def home(self, name, **variables):
+        """The environment of somebody who has nothing yet."""
+        folder = self.out / name
+        shutil.rmtree(folder, ignore_errors=True)
+        environment = dict(variables, GPUX_HOME=str(folder))
+        if self.core:
+            # An empty variable counts as none.
+            environment["ORT_DYLIB_PATH"] = ""
+        return environment
 
     def model(self, name):
         return self.out / "models" / f"{name}.onnx"
@@ -179,6 +199,108 @@ def doctor(machine):
     say((stdout + stderr)[-2500:])
     code, stdout, stderr, _ = machine.run("provider", "list")
     say((stdout + stderr)[-1200:])
+
+
+@part()
+def probe(machine):
+    """What a child process found out about each provider, and what is remembered of it."""
+    start = time.monotonic()
+    found = machine.document("doctor", "--json", "--again")
+    say(f"  every provider tried in {time.monotonic() - start:.1f} s")
+    for one in found["providers"]:
+        say(f"  {one['provider']}: {one['state']}: {str(one.get('reason') or one.get('pack') or '')[:160]}")
+    states = {one["provider"]: one["state"] for one in found["providers"]}
+    for provider in ("cuda", "webgpu", "cpu", "embedded"):
+        check(states.get(provider) == "usable", f"{provider} is usable: {states.get(provider)}")
+    hardware = found["hardware"]
+    check(bool(hardware["gpus"]), f"the cards are named: {[card['name'] for card in hardware['gpus']]}")
+
+
+@part()
+def packs(machine):
+    """A folder of libraries becomes a pack; the first run does it by itself where that is wished."""
+    if not machine.packs:
+        return say("  --packs is needed")
+    mlp = [machine.model("mlp"), "--input", "[[1, 2, 3, 4]]"]
+    with row("installing from a folder"):
+        by_hand = machine.home("by-hand")
+        code, _, stderr, seconds = machine.run("provider", "install", "cuda", "--from", machine.packs, environment=by_hand)
+        check(code == 0 and "gave the right numbers" in stderr, f"provider install --from in {seconds:.1f} s: {stderr[-300:]}")
+        code, stdout, stderr, _ = machine.run("provider", "list", environment=by_hand)
+        say("  " + stdout.strip().replace("\n", "\n  "))
+        check(code == 0 and "cuda" in stdout, "provider list names the pack")
+        code, stdout, _, seconds = machine.run("provider", "verify", environment=by_hand)
+        check(code == 0, f"provider verify in {seconds:.1f} s: {stdout.strip()[:200]}")
+        answer = machine.document("run", *mlp, environment=by_hand)
+        check(answer["provider"] == "cuda", f"without a word about providers: {answer['provider']}")
+    with row("a pack in use"):
+        user = subprocess.Popen([machine.gpux, "bench", str(machine.model("mlp")), "--provider", "cuda", "--runs", "3000000"],
+                                env=dict(machine.environment, **by_hand), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            time.sleep(5)
+            code, _, stderr, _ = machine.run("provider", "remove", "cuda", environment=by_hand)
+            check(code == 1 and str(user.pid) in stderr, f"a pack in use is not removed: {' | '.join(stderr.split(chr(10)))[:250]}")
+        finally:
+            user.kill()
+            user.wait()
+        code, _, stderr, _ = machine.run("provider", "remove", "cuda", environment=by_hand)
+        check(code == 0, f"once nobody uses it, it goes: {stderr.strip()[-100:]}")
+    with row("GPUX_PROVISION=auto"):
+        auto = machine.home("provisioned", GPUX_PROVISION="auto", GPUX_PACKS=str(machine.packs))
+        start = time.monotonic()
+        code, stdout, stderr, seconds = machine.run("run", *mlp, environment=auto)
+        provider = json.loads(stdout)["provider"] if code == 0 else stderr[-400:]
+        check(provider == "cuda", f"one command from a folder of packs to the first answer: {seconds:.1f} s, {provider}")
+
+
+@part()
+def generation(machine):
+    """Past key values stay on the device; the tokens are those of the processor."""
+    models = HERE.parent / "fixtures" / "generate"
+    if not models.is_dir():
+        return say(f"  {models} is needed")
+    for model in ("gpt2", "t5", "whisper"):
+        with row(f"generation with {model}"):
+            golden = json.loads((models / model / "golden.json").read_text())[0]
+            value = golden.get("input") or HERE.parent / "fixtures" / "sound" / golden["sound"]
+            said = {}
+            for provider in ("cpu", "cuda"):
+                answer = machine.document("run", models / model, value, "--provider", provider, "--json")
+                said[provider] = answer["answers"][0]["answer"]["text"]["tokens"]
+                say(f"  {model} on {provider}: {len(said[provider])} tokens in {answer['timing_ms']['run']:.0f} ms")
+            check(said["cuda"] == said["cpu"] == golden["tokens"], f"{model}: the tokens on cuda are those of transformers")
+
+
+@part()
+def recording(machine):
+    """Sessions of one process record their graphs, each on a thread of its own, while others run."""
+    with row("tuning for recorded graphs"):
+        tune(machine, "resnet50-fp16", "--provider", "cuda", "--short")
+    for sessions in (2, 3, 4):
+        for attempt in (1, 2):
+            with row(f"{sessions} sessions"):
+                report = machine.document("bench", machine.model("resnet50-fp16"), "--concurrency", sessions, "--runs", 400)
+                check("CUDA graph" in report["options"], f"{sessions} sessions, time {attempt}: {report['throughput_per_s']:.0f} "
+                      f"images/s, p99 {report['latency_ms']['p99']:.2f} ms, {', '.join(report['options'])}")
+
+
+@part()
+def shapes(machine):
+    """A model that computes with its shapes is recorded once its sizes are fixed."""
+    with row("MiniLM, recorded"):
+        document = machine.document("tune", machine.model("minilm"), "--dim", "sequence=128", "--provider", "cpu,cuda", "--json",
+                                    limit=400)
+        recorded = [trial for trial in document["trials"] if "CUDA graph" in trial["options"]]
+        for trial in document["trials"]:
+            say(f"    {', '.join([trial['provider'], *trial['options']])}: " + (
+                f"{trial['median_ms']:.3f} ms, off by {trial['deviation']}" if "median_ms" in trial else trial["error"][:200]))
+        check(any(trial.get("right") for trial in recorded), "a graph of MiniLM is recorded and right")
+        chosen = document["chosen"]
+        say(f"  chosen: {chosen['provider']} ({', '.join(chosen['options'])}), {chosen['median_ms']:.3f} ms")
+    with row("MiniLM, other sizes"):
+        for length in (128, 64):
+            report = machine.document("bench", machine.model("minilm"), "--dim", f"sequence={length}", "--no-tune")
+            say(f"  sequence={length}: {report['latency_ms']['p50']:.3f} ms ({', '.join(report['options'])})")
 
 
 @part()
@@ -301,19 +423,21 @@ def rows(machine):
     say("  |---|---|---|---|")
     bounds = {"resnet50": (0.66, 7500), "resnet50-fp16": (0.60, 12000)}
     for model, (most, least) in bounds.items():
-        times, throughput = [], 0
-        for batch in (1, 64):
-            report = machine.document("bench", machine.model(model), "--batch", batch)
-            options = ", ".join(report["options"])
-            times.append(report["latency_ms"]["p50"])
-        say(f"  | gpux, {model}, {report['provider']}: {options} | {times[0]:.3f} | {times[1]:.2f} | {64e3 / times[1]:.0f} |")
-        for sessions in (2, 3):
-            report = machine.document("bench", machine.model(model), "--batch", 64, "--concurrency", sessions)
-            throughput = max(throughput, report["throughput_per_s"])
-            say(f"  | gpux, {model}, {sessions} sessions at the same time | | {report['latency_ms']['p50']:.2f} "
-                f"| {report['throughput_per_s']:.0f} |")
-        check(times[0] <= most, f"{model} batch 1: {times[0]:.3f} ms, at most {most}")
-        check(max(throughput, 64e3 / times[1]) >= least, f"{model} batch 64: {throughput:.0f} images/s, at least {least}")
+        with row(f"the row of {model}"):
+            times, throughput = [], 0
+            for batch in (1, 64):
+                report = machine.document("bench", machine.model(model), "--batch", batch)
+                options = ", ".join(report["options"])
+                times.append(report["latency_ms"]["p50"])
+            say(f"  | gpux, {model}, {report['provider']}: {options} | {times[0]:.3f} | {times[1]:.2f} | {64e3 / times[1]:.0f} |")
+            for sessions in (2, 3):
+                with row(f"{model}, {sessions} sessions"):
+                    report = machine.document("bench", machine.model(model), "--batch", 64, "--concurrency", sessions)
+                    throughput = max(throughput, report["throughput_per_s"])
+                    say(f"  | gpux, {model}, {sessions} sessions at the same time | | {report['latency_ms']['p50']:.2f} "
+                        f"| {report['throughput_per_s']:.0f} |")
+            check(times[0] <= most, f"{model} batch 1: {times[0]:.3f} ms, at most {most}")
+            check(max(throughput, 64e3 / times[1]) >= least, f"{model} batch 64: {throughput:.0f} images/s, at least {least}")
     if machine.yardstick and machine.core:
         times = []
         for batch in (1, 64):
@@ -425,8 +549,17 @@ def two_gpus(machine):
     if count < 2:
         return say(f"  {count} GPU here")
     mlp = [machine.model("mlp"), "--input", "[[1, 2, 3, 4]]", "--provider", "cuda"]
-    answers = [machine.document("run", *mlp, "--device", device)["outputs"]["y"]["data"] for device in (0, 1)]
-    check(answers[0] == answers[1], "both devices give the same numbers")
+    with row("each device by its number"):
+        answers = [machine.document("run", *mlp, "--device", device)["outputs"]["y"]["data"] for device in (0, 1)]
+        check(answers[0] == answers[1], "both devices give the same numbers")
+    with row("tuning the second device"):
+        tune(machine, "resnet50", "--provider", "cuda", "--device", 1, "--short")
+    with row("one session on each device, in one process"):
+        for devices in ("0", "1", "0,1"):
+            report = machine.document("bench", machine.model("resnet50"), "--provider", "cuda", "--devices", devices, "--batch", 64)
+            say(f"  --devices {devices}: {report['device']}: {report['throughput_per_s']:.0f} images/s")
+        both = machine.document("bench", machine.model("resnet50"), "--devices", "0,1", "--concurrency", 2, "--batch", 64)
+        say(f"  two sessions on each, tuned: {both['throughput_per_s']:.0f} images/s ({', '.join(both['options'])})")
     start = time.monotonic()
     runs = [subprocess.Popen([machine.gpux, "bench", str(machine.model("resnet50")), "--provider", "cuda", "--device", str(device),
                               "--batch", "64"], env=machine.environment, stdout=subprocess.PIPE, text=True) for device in (0, 1)]

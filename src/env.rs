@@ -46,6 +46,8 @@ pub struct ProviderEnv {
     pub provision: Option<String>,
     /// `GPUX_PROBE_TIMEOUT`: how long a provider may take when it is tried.
     pub probe_timeout: Option<String>,
+    /// `GPUX_SYSTEM_ROOT`, else `/`: where the files lie by which the system describes its hardware, and its libraries.
+    pub system_root: PathBuf,
     /// `CUDA_HOME`, else `CUDA_PATH`.
     pub cuda_home: Option<PathBuf>,
     /// `ROCM_PATH`.
@@ -178,6 +180,7 @@ fn provider() -> ProviderEnv {
         packs: text(&["GPUX_PACKS"]),
         provision: text(&["GPUX_PROVISION"]),
         probe_timeout: text(&["GPUX_PROBE_TIMEOUT"]),
+        system_root: set("GPUX_SYSTEM_ROOT").map_or_else(|| PathBuf::from("/"), PathBuf::from),
         cuda_home: set("CUDA_HOME").or_else(|| set("CUDA_PATH")).map(PathBuf::from),
         rocm_path: set("ROCM_PATH").map(PathBuf::from),
         library_path: folders(if cfg!(windows) { "PATH" } else { "LD_LIBRARY_PATH" }),

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::fs;
+use crate::provider::counted;
 use crate::runtime::{Configuration, ProviderKind, Value};
 use crate::tensor::Tensor;
 use crate::term::{Align, Table, bar, bytes, duration};
@@ -39,6 +40,9 @@ pub struct Args {
     /// Sessions that run at the same time, each on a thread of its own: what one call at a time leaves unused shows
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     concurrency: u32,
+    /// Devices to measure at the same time, by their numbers: one session on each, or --concurrency on each
+    #[arg(long, value_name = "N,…", value_delimiter = ',', conflicts_with = "device")]
+    devices: Vec<u32>,
     /// Runs before the measured ones
     #[arg(long, default_value_t = 5)]
     warmup: u32,
@@ -59,6 +63,7 @@ pub struct Report {
     pub provider: String,
     pub options: Vec<&'static str>,
     pub tuned: bool,
+    /// The devices that were measured, each once.
     pub device: String,
     pub batch: u32,
     pub shapes: BTreeMap<String, Vec<usize>>,
@@ -117,8 +122,14 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
         ));
     }
     let mut engine = args.engine.clone();
+    let devices = devices(&args)?;
+    engine.set_device(devices[0]);
     prepare(&args, &mut engine, context)?;
     let mut opened = Opened::open(&args.operand, &engine, Purpose::Many, context)?;
+    if devices.len() > 1 && !opened.provider.has_devices() {
+        let what = format!("--devices has no meaning for {}, which has one", opened.provider);
+        return Err(Failure::new(Code::Usage, what).hint("--provider cuda measures on graphics processors"));
+    }
     let signature = opened.session.signature().clone();
     let tensors = if args.inputs.is_empty() {
         let symbols = args.dims.iter().cloned().collect();
@@ -143,26 +154,25 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
         .collect();
 
     let (first_run, typical) = warm_up(&mut opened, &tensors, args.warmup)?;
+    let sessions = args.concurrency * devices.len() as u32;
     let mut others = Vec::new();
-    for _ in 1..args.concurrency {
-        // Made and warmed one after the other: what is measured is the runs.
-        let mut other = Opened::open(&args.operand, &engine, Purpose::Many, context)?;
-        warm_up(&mut other, &tensors, args.warmup)?;
-        others.push(other);
+    for at in 1..sessions {
+        let mut engine = engine.clone();
+        engine.set_device(devices[at as usize % devices.len()]);
+        others.push(Opened::open(&args.operand, &engine, Purpose::Many, context)?);
     }
-    let runs = args.runs.unwrap_or_else(|| fitting(typical)).div_ceil(args.concurrency);
-    let sessions = std::iter::once(&mut opened).chain(&mut others).collect();
-    let (times, elapsed) = measure(sessions, &tensors, runs)?;
+    let runs = args.runs.unwrap_or_else(|| fitting(typical)).div_ceil(sessions);
+    let (times, elapsed) = measure((&mut opened, &mut others), &tensors, (args.warmup, runs))?;
     let memory = opened.watchdog.peak();
     let report = Report {
         model: args.operand.clone(),
         provider: opened.provider.to_string(),
         options: opened.settings.names(),
         tuned: opened.tuned,
-        device: offers::device(opened.provider, engine.device()),
+        device: device_names(opened.provider, &devices, context),
         batch,
         shapes,
-        concurrency: args.concurrency,
+        concurrency: sessions,
         warmup: args.warmup,
         load: opened.load,
         first_run,
@@ -225,25 +235,38 @@ fn warm_up(opened: &mut Opened, tensors: &[Tensor], runs: u32) -> Result<(Durati
 }
 
 /// Runs each session that many times, all at the same time; gives the time of every run, and how long all took.
-fn measure(sessions: Vec<&mut Opened>, tensors: &[Tensor], runs: u32) -> Result<(Vec<Duration>, Duration), Failure> {
-    let barrier = Barrier::new(sessions.len());
-    let measure_one = |opened: &mut Opened| -> Result<(Vec<Duration>, Instant, Instant), Failure> {
-        let values = values(tensors);
-        barrier.wait();
-        let start = Instant::now();
-        let times = (0..runs).map(|_| time_one(opened, &values)).collect::<Result<_, _>>()?;
-        Ok((times, start, Instant::now()))
-    };
+///
+/// The first session is warm; each of the others warms up on the thread that it is measured on, since a recorded graph
+/// belongs to its thread.
+fn measure(
+    (first, others): (&mut Opened, &mut [Opened]),
+    tensors: &[Tensor],
+    (warmup, runs): (u32, u32),
+) -> Result<(Vec<Duration>, Duration), Failure> {
+    let barrier = Barrier::new(1 + others.len());
+    let measure_one =
+        |opened: &mut Opened, warmup: Option<u32>| -> Result<(Vec<Duration>, Instant, Instant), Failure> {
+            let values = values(tensors);
+            let warm = warmup.map_or(Ok(()), |runs| warm_up(opened, tensors, runs).map(drop));
+            // One that failed must come here too, or the others wait for it without end.
+            barrier.wait();
+            warm?;
+            let start = Instant::now();
+            let times = (0..runs).map(|_| time_one(opened, &values)).collect::<Result<_, _>>()?;
+            Ok((times, start, Instant::now()))
+        };
     let measured: Vec<_> = std::thread::scope(|scope| {
-        let mut sessions = sessions.into_iter();
-        let own = sessions.next();
-        let threads: Vec<_> = sessions.map(|opened| scope.spawn(|| measure_one(opened))).collect();
-        let own = own.map(&measure_one);
+        let measure_one = &measure_one;
+        let threads: Vec<_> = others
+            .iter_mut()
+            .map(|opened| scope.spawn(move || measure_one(opened, Some(warmup))))
+            .collect();
+        let own = measure_one(first, None);
         let others = threads.into_iter().map(|thread| match thread.join() {
             Ok(measured) => measured,
             Err(panic) => std::panic::resume_unwind(panic),
         });
-        own.into_iter().chain(others).collect()
+        std::iter::once(own).chain(others).collect()
     });
     let (mut times, mut first, mut last) = (Vec::new(), None, None);
     for one in measured {
@@ -254,6 +277,30 @@ fn measure(sessions: Vec<&mut Opened>, tensors: &[Tensor], runs: u32) -> Result<
     }
     let elapsed = last.zip(first).map_or(Duration::ZERO, |(last, first)| last - first);
     Ok((times, elapsed))
+}
+
+/// Gives the devices that are measured, each once.
+fn devices(args: &Args) -> Result<Vec<u32>, Failure> {
+    let mut devices = args.devices.clone();
+    devices.sort_unstable();
+    devices.dedup();
+    if devices.len() != args.devices.len() {
+        return Err(Failure::new(Code::Usage, "--devices names a device twice")
+            .hint("--concurrency 2 makes two sessions on each device"));
+    }
+    Ok(match devices.is_empty() {
+        true => vec![args.engine.device()],
+        false => devices,
+    })
+}
+
+/// Names devices, those of one name once with their number.
+fn device_names(provider: ProviderKind, devices: &[u32], context: &Context) -> String {
+    let devices = devices.iter();
+    let names: Vec<String> = devices
+        .map(|&device| offers::device(provider, device, context))
+        .collect();
+    counted(&names).unwrap_or_default()
 }
 
 fn time_one(opened: &mut Opened, values: &[Value]) -> Result<Duration, Failure> {

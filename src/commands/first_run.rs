@@ -29,10 +29,11 @@ pub fn prepare(context: &Context) -> Result<(), Failure> {
         }
     };
     // A model on a processor starts in a millisecond: nothing here may cost as much.
-    if provision_by == Provision::Off || Platform::current().os != Os::Linux || !machine::may_have_accelerator() {
+    if provision_by == Provision::Off || Platform::current().os != Os::Linux || !machine::may_have_accelerator(context)
+    {
         return Ok(());
     }
-    let hardware = machine::look();
+    let hardware = machine::look(context);
     let Some(found) = suggestion(&hardware, context) else {
         return Ok(());
     };

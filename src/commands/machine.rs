@@ -1,4 +1,4 @@
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -12,39 +12,40 @@ const DEADLINE: Duration = Duration::from_secs(20);
 
 /// The files that only machines with something else than a processor have.
 const SIGNS: [&str; 7] = [
-    "/proc/driver/nvidia/version",
-    "/dev/nvidiactl",
-    "/dev/kfd",
-    "/dev/dri",
-    "/dev/dxg",
-    "/dev/accel",
-    "/dev/fastrpc-cdsp",
+    "proc/driver/nvidia/version",
+    "dev/nvidiactl",
+    "dev/kfd",
+    "dev/dri",
+    "dev/dxg",
+    "dev/accel",
+    "dev/fastrpc-cdsp",
 ];
 
 /// Looks for signs of an accelerator: a few questions to the file system, and nothing that costs.
-pub fn may_have_accelerator() -> bool {
+pub fn may_have_accelerator(context: &Context) -> bool {
+    let root = &context.env.provider.system_root;
     !cfg!(target_os = "linux")
         || SIGNS
             .iter()
-            .any(|sign| crate::fs::stat(Path::new(sign)).is_ok_and(|it| it.is_some()))
+            .any(|sign| crate::fs::stat(&root.join(sign)).is_ok_and(|it| it.is_some()))
 }
 
 /// Looks at the hardware by the files of the system.
-pub fn look() -> Hardware {
-    Hardware::detect(Path::new("/"), Platform::current())
+pub fn look(context: &Context) -> Hardware {
+    Hardware::detect(&context.env.provider.system_root, Platform::current())
 }
 
 /// Looks for no more than what decides which libraries suit: the version of NVIDIA's driver.
-pub fn look_at_driver() -> Hardware {
+pub fn look_at_driver(context: &Context) -> Hardware {
     Hardware {
-        nvidia_driver: provider::nvidia_driver(Path::new("/")),
+        nvidia_driver: provider::nvidia_driver(&context.env.provider.system_root),
         ..Hardware::default()
     }
 }
 
 /// Looks at the hardware, and asks the libraries of drivers, each in a child process of its own.
 pub fn ask(context: &Context) -> Hardware {
-    let mut hardware = look();
+    let mut hardware = look(context);
     let answers: Vec<_> = std::thread::scope(|scope| {
         let asking = Library::ALL.map(|library| scope.spawn(move || (library, ask_in_child(library))));
         asking.into_iter().filter_map(|thread| thread.join().ok()).collect()
@@ -103,7 +104,7 @@ pub fn sources(context: &Context, hardware: &Hardware) -> Sources {
     let env = &context.env.provider;
     let python: Vec<PathBuf> = context.env.python_environments.iter().map(absolute).collect();
     let surroundings = Surroundings {
-        root: PathBuf::from("/"),
+        root: env.system_root.clone(),
         library_path: env.library_path.iter().map(absolute).collect(),
         cuda_home: env.cuda_home.as_ref().map(absolute),
         rocm_path: env.rocm_path.as_ref().map(absolute),

@@ -11,7 +11,7 @@ pub fn offers(context: &Context) -> Vec<Offer> {
     if !may_have_any(context) {
         return Vec::new();
     }
-    let hardware = machine::look();
+    let hardware = machine::look(context);
     let verdicts = verdicts(&hardware, context);
     let sources = machine::sources(context, &hardware);
     let survey = sources.survey();
@@ -51,7 +51,7 @@ pub fn prove(offers: &mut [Offer], order: &ProviderOrder, require: Option<Requir
             continue;
         };
         if offer.verdict == Verdict::Untried {
-            let verdicts = known.get_or_insert_with(|| verdicts(&machine::look(), context));
+            let verdicts = known.get_or_insert_with(|| verdicts(&machine::look(context), context));
             let record = probe::try_and_remember(&offer.plan, verdicts.as_ref(), context);
             offer.verdict = verdict(record);
         }
@@ -82,12 +82,15 @@ fn may_have_any(context: &Context) -> bool {
         .as_ref()
         .map(|home| env.current_dir.join(home).join("providers"));
     let has_packs = packs.is_some_and(|packs| crate::fs::names(&packs).is_ok_and(|names| !names.is_empty()));
-    has_packs || env.ort_dylib_path.is_some() || !env.python_environments.is_empty() || machine::may_have_accelerator()
+    has_packs
+        || env.ort_dylib_path.is_some()
+        || !env.python_environments.is_empty()
+        || machine::may_have_accelerator(context)
 }
 
 /// Describes the machine, its drivers and the libraries on it: what was tuned on another does not hold.
 pub fn machine(context: &Context) -> String {
-    let hardware = machine::look();
+    let hardware = machine::look(context);
     let sources = machine::sources(context, &hardware);
     let survey = sources.survey();
     let plans = ProviderKind::ALL
@@ -104,10 +107,10 @@ pub fn machine(context: &Context) -> String {
 }
 
 /// Names the device that a provider runs on.
-pub fn device(provider: ProviderKind, number: u32) -> String {
+pub fn device(provider: ProviderKind, number: u32, context: &Context) -> String {
     match provider {
         ProviderKind::Cuda | ProviderKind::TensorRt | ProviderKind::TensorRtRtx => {
-            let hardware = machine::look();
+            let hardware = machine::look(context);
             let card = hardware.gpus_of(Vendor::Nvidia).nth(number as usize);
             card.map_or_else(|| format!("CUDA device {number}"), |card| card.name.clone())
         }

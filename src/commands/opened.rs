@@ -92,6 +92,11 @@ impl EngineArgs {
         self.exact
     }
 
+    /// Changes the number of the device.
+    pub fn set_device(&mut self, device: u32) {
+        self.device = device;
+    }
+
     /// Gives the number of the device.
     pub fn device(&self) -> u32 {
         self.device
@@ -206,7 +211,7 @@ impl Opened {
             tuned,
             offers,
             provider_options: wishes.map(provider_options).transpose()?.unwrap_or_default(),
-            libraries: machine::sources(context, &machine::look_at_driver()),
+            libraries: machine::sources(context, &machine::look_at_driver(context)),
         };
         let source = Source {
             files: &subject.files,
@@ -229,6 +234,12 @@ impl Opened {
         let load = start.elapsed();
         for refused in &selected.refused {
             context.term.explain(format_args!("not on {refused}"));
+        }
+        if args.device > 0 && !selected.provider.has_devices() {
+            let (device, provider) = (args.device, selected.provider);
+            context.term.tell(format_args!(
+                "--device {device} has no effect on {provider}, which has one"
+            ));
         }
         if let Some(library) = runtime::ort::loaded_library() {
             context

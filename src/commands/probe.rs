@@ -48,7 +48,7 @@ fn outcome(plan: &LoadPlan, context: &Context) -> Outcome {
         Err(error) => return refused(format!("gpux cannot start itself: {error}")),
     };
     command.arg(VERB).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let ended = match child::run(&mut command, &input, Some(deadline(context))) {
+    let ended = match child::run(&mut command, &input, Some(deadline(DEADLINE, context))) {
         Ok(ended) => ended,
         Err(error) => return refused(format!("gpux cannot start itself: {error}")),
     };
@@ -66,10 +66,10 @@ fn outcome(plan: &LoadPlan, context: &Context) -> Outcome {
     }
 }
 
-/// Gives the deadline: what `GPUX_PROBE_TIMEOUT` says, in seconds.
-fn deadline(context: &Context) -> Duration {
+/// Gives the deadline for a child that tries something: what `GPUX_PROBE_TIMEOUT` says, else `usual`.
+pub fn deadline(usual: Duration, context: &Context) -> Duration {
     let text = context.env.provider.probe_timeout.as_deref();
-    text.and_then(crate::gpuxfile::duration).unwrap_or(DEADLINE)
+    text.and_then(crate::gpuxfile::duration).unwrap_or(usual)
 }
 
 /// Hashes the packs that a plan takes libraries from: what is not what was packed is not loaded.

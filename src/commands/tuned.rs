@@ -1,9 +1,9 @@
-use std::io::Read;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use crate::fs;
+use crate::provider::child;
 use crate::runtime::tune::{self, Deviation, Effort, Finding, Findings, Key, Outcome, Trial, deviation};
 use crate::runtime::{Configuration, ProviderKind};
 use crate::tensor::{Port, Tensor, npz};
@@ -12,12 +12,10 @@ use crate::term::duration;
 use super::opened::{EngineArgs, Shapes};
 use super::subject::Subject;
 use super::trial::{Answer, Request};
-use super::{Code, Context, Failure, OrFail, offers};
+use super::{Code, Context, Failure, OrFail, offers, probe};
 
 /// How long one trial may take before it counts as hung.
 const DEADLINE: Duration = Duration::from_secs(150);
-/// How often a trial is looked at.
-const INTERVAL: Duration = Duration::from_millis(2);
 
 /// Is everything that tuning a model came to.
 pub struct Tuning {
@@ -50,24 +48,24 @@ pub fn find(subject: &Subject, args: &EngineArgs, context: &Context) -> Result<O
     let Some(findings) = findings(context).filter(|findings| !findings.is_empty()) else {
         return Ok(None);
     };
-    let found = findings.read(&key(subject, context)?);
+    let found = findings.read(&key(subject, args.device(), context)?);
     Ok(tune::pick(&found, args.shapes.as_ref(), args.exact()).map(|finding| finding.configuration.clone()))
 }
 
 /// Tells whether the model was tuned on this machine for inputs of these shapes.
-pub fn is_tuned(subject: &Subject, shapes: &Shapes, exact: bool, context: &Context) -> Result<bool, Failure> {
+fn is_tuned(subject: &Subject, shapes: &Shapes, engine: &EngineArgs, context: &Context) -> Result<bool, Failure> {
     let Some(findings) = findings(context).filter(|findings| !findings.is_empty()) else {
         return Ok(false);
     };
-    let found = findings.read(&key(subject, context)?);
-    Ok(tune::pick(&found, Some(shapes), exact).is_some_and(|finding| finding.shapes == *shapes))
+    let found = findings.read(&key(subject, engine.device(), context)?);
+    Ok(tune::pick(&found, Some(shapes), engine.exact()).is_some_and(|finding| finding.shapes == *shapes))
 }
 
 /// Gives the shapes of a request's inputs, after a short tuning where nothing is known of them on this machine.
 pub fn ensure(request: Request, subject: &Subject, engine: &EngineArgs, context: &Context) -> Result<Shapes, Failure> {
     let shapes = super::tune::shapes(&request, subject)?;
     // Where nothing can be kept, every command would tune again.
-    if context.home().is_err() || is_tuned(subject, &shapes, engine.exact(), context)? {
+    if context.home().is_err() || is_tuned(subject, &shapes, engine, context)? {
         return Ok(shapes);
     }
     context
@@ -90,7 +88,7 @@ pub fn ensure(request: Request, subject: &Subject, engine: &EngineArgs, context:
 ///
 /// Errors: nothing ran the model rightly; the finding cannot be kept.
 pub fn tune(plan: &Plan<'_>, context: &Context) -> Result<Tuning, Failure> {
-    let key = key(plan.subject, context)?;
+    let key = key(plan.subject, plan.request.device, context)?;
     let folder = scratch(context)?;
     let outputs = plan.subject.signature.outputs.as_slice();
     let mut reference: Option<(ProviderKind, Vec<Tensor>)> = None;
@@ -189,11 +187,16 @@ fn findings(context: &Context) -> Option<Findings> {
     ))
 }
 
-fn key(subject: &Subject, context: &Context) -> Result<Key, Failure> {
+/// Says what findings hold for; devices of one machine may differ, so each has its own.
+fn key(subject: &Subject, device: u32, context: &Context) -> Result<Key, Failure> {
     let digest = subject.digest(context)?.to_string();
+    let machine = offers::machine(context);
     Ok(Key {
         model: digest.trim_start_matches("sha256:").to_owned(),
-        machine: offers::machine(context),
+        machine: match device {
+            0 => machine,
+            device => format!("{machine}; device {device}"),
+        },
     })
 }
 
@@ -227,63 +230,26 @@ fn run_trial(request: &Request, ports: &[Port], context: &Context) -> Result<(Du
         .executable
         .as_ref()
         .ok_or("gpux does not know where its own executable is")?;
-    let mut child = Command::new(executable)
+    let input = serde_json::to_vec(request).map_err(|error| error.to_string())?;
+    let mut command = Command::new(executable);
+    command
         .args(["trial", "--json"])
         .current_dir(&context.env.current_dir)
-        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .map(Running)
+        .stderr(Stdio::null());
+    let ended = child::run(&mut command, &input, Some(probe::deadline(DEADLINE, context)))
         .map_err(|error| format!("cannot be started: {error}"))?;
-    let request_text = serde_json::to_vec(request).map_err(|error| error.to_string())?;
-    if let Some(mut stdin) = child.0.stdin.take() {
-        // A child that is gone already says why below.
-        let _ = std::io::Write::write_all(&mut stdin, &request_text);
-    }
-    let status = child.wait(DEADLINE)?;
-    let mut text = String::new();
-    if let Some(mut stdout) = child.0.stdout.take() {
-        // What is cut short is not read as an answer.
-        let _ = stdout.read_to_string(&mut text);
-    }
-    match serde_json::from_str::<Answer>(&text) {
+    match serde_json::from_slice::<Answer>(&ended.stdout) {
         Ok(Answer { error: Some(why), .. }) => {
             // The provider stands before it already.
             let provider = format!("{}: ", request.configuration.provider);
             Err(why.strip_prefix(&provider).unwrap_or(&why).to_owned())
         }
-        Ok(answer) if status.success() => {
+        Ok(answer) if ended.is_success() => {
             let bytes = fs::read(&request.outputs).map_err(|error| error.to_string())?;
             let tensors = npz::decode_map(&bytes, ports).map_err(|error| error.to_string())?;
             Ok((Duration::from_secs_f64(answer.median_us.max(0.0) / 1e6), tensors))
         }
-        _ => Err(format!("its process ended with {status}")),
-    }
-}
-
-/// Is a child process that does not outlive its parent's interest.
-struct Running(Child);
-
-impl Running {
-    /// Waits for the end, and makes one at the deadline.
-    fn wait(&mut self, limit: Duration) -> Result<std::process::ExitStatus, String> {
-        let start = Instant::now();
-        loop {
-            match self.0.try_wait() {
-                Ok(Some(status)) => return Ok(status),
-                Ok(None) if start.elapsed() < limit => std::thread::sleep(INTERVAL),
-                Ok(None) => return Err(format!("hung for {}", duration(limit))),
-                Err(error) => return Err(format!("cannot be waited for: {error}")),
-            }
-        }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Both fail where it has ended, as it should have.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        _ => Err(format!("its process {}", ended.describe())),
     }
 }

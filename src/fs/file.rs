@@ -240,6 +240,11 @@ impl File {
         })
     }
 
+    /// Tries to lock the file together with others that share it, against those that lock it alone.
+    pub fn try_lock_shared(&self) -> Result<Locked, Error> {
+        self.locked(|file| file.try_lock_shared())
+    }
+
     /// Tries to lock the file against all others that lock it.
     pub fn try_lock(&self) -> Result<Locked, Error> {
         self.locked(|file| file.try_lock())
@@ -268,6 +273,16 @@ mod tests {
         assert_eq!(second.try_lock().unwrap(), Locked::ByOthers);
         drop(first);
         assert_eq!(second.try_lock().unwrap(), Locked::Ours);
+    }
+
+    #[test]
+    fn those_who_share_a_lock_keep_out_who_wants_it_alone() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("lock");
+        let files = [1, 2, 3].map(|_| File::open_or_create(&path).unwrap());
+        assert_eq!(files[0].try_lock_shared().unwrap(), Locked::Ours);
+        assert_eq!(files[1].try_lock_shared().unwrap(), Locked::Ours);
+        assert_eq!(files[2].try_lock().unwrap(), Locked::ByOthers);
     }
 
     #[test]

@@ -52,6 +52,14 @@ impl ProviderKind {
         }
     }
 
+    /// Tells whether a machine may have several devices of it, of which a session takes one.
+    pub fn has_devices(self) -> bool {
+        !matches!(
+            self,
+            ProviderKind::Cpu | ProviderKind::Embedded | ProviderKind::OpenVino | ProviderKind::CoreMl
+        )
+    }
+
     /// Gives ONNX Runtime's own name; `None` for the embedded engine.
     ///
     /// Source: the `k…ExecutionProvider` constants of ONNX Runtime, and the name that the TensorRT-RTX plugin gives.

@@ -71,6 +71,9 @@ pub struct SessionOptions {
     pub cache: Option<GraphCache>,
     /// The number of the device among those of its provider.
     pub device: usize,
+    /// Sizes of open dimensions by their symbols, where the session is for these sizes alone: what computes with them is
+    /// then computed at load.
+    pub dimensions: BTreeMap<String, usize>,
     /// What may be traded for speed.
     pub settings: Settings,
     /// Options of the provider by its own names, beside those that [`Settings`] stands for.

@@ -108,8 +108,12 @@ pub(super) fn load(sources: &Sources) -> Result<(Library, EnvironmentBuilder), N
     let kind = ProviderKind::Cpu;
     let found = sources.find(kind);
     let mut looked: Vec<Looked> = found.looked.into_iter().map(unfit).collect();
-    for LoadPlan { origin, core, .. } in found.plans {
-        let refusal = match open(&core) {
+    for plan in found.plans {
+        let held = provider::hold(&plan).map_err(|source| Refusal::NotLoaded {
+            source: Box::new(source),
+        });
+        let LoadPlan { origin, core, .. } = plan;
+        let refusal = match held.and_then(|()| open(&core)) {
             Ok(builder) => {
                 let library = Library {
                     origin,

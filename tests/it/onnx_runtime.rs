@@ -12,7 +12,7 @@ use gpux::runtime::{Limits, Value, Watchdog};
 use gpux::tensor::{DType, Data, Element, Tensor, TensorName};
 use half::{bf16, f16};
 
-use crate::support::deps::{fixture, python_environment};
+use crate::support::deps::{fixture, python_environment, real_model};
 use crate::support::graph;
 
 fn sources() -> LibrarySources {
@@ -373,4 +373,58 @@ fn a_call_with_a_deadline_in_the_past_does_not_run() {
         call(Some(later), &Cancel::default()).is_ok(),
         "the session is as good as before"
     );
+}
+
+#[test]
+fn what_computes_with_shapes_folds_away_where_the_sizes_are_fixed() {
+    let files = ModelFiles {
+        graph: real_model("minilm"),
+        external: Default::default(),
+    };
+    let model = Model::parse(std::fs::read(&files.graph).unwrap().into()).unwrap();
+    let signature = model.signature().unwrap();
+    let source = Source {
+        files: &files,
+        model: &model,
+        signature: &signature,
+    };
+    let sizes = [("batch", 2), ("sequence", 5)].map(|(name, size)| (name.to_owned(), size));
+    let load = |dimensions| {
+        let options = SessionOptions {
+            explain: true,
+            dimensions,
+            ..SessionOptions::default()
+        };
+        engine().load(&source, &options).unwrap()
+    };
+    let shape_nodes = |session: &dyn Session| {
+        let parts = session.assignment().unwrap().partitions.iter();
+        let nodes = parts.flat_map(|part| &part.nodes);
+        nodes
+            .filter(|node| ["Shape", "Range", "Squeeze"].contains(&node.operator.as_str()))
+            .count()
+    };
+    let (mut any, mut fixed) = (load(Default::default()), load(sizes.into()));
+    assert!(shape_nodes(any.as_ref()) > 0);
+    assert_eq!(shape_nodes(fixed.as_ref()), 0);
+    let answer = |session: &mut Box<dyn Session>, length: usize| {
+        let ids = [101i64, 2023, 2003, 1037, 102].repeat(2)[..2 * length].to_vec();
+        let tensors = [ids, vec![1; 2 * length], vec![0; 2 * length]];
+        let inputs = tensors.map(|elements| Value::Host(Tensor::from_vec([2, length], elements).unwrap()));
+        let outputs = session.run(Call {
+            inputs: &inputs,
+            keep_on_device: &[],
+            deadline: None,
+            cancel: &Cancel::default(),
+        })?;
+        Ok::<_, Error>(outputs.into_iter().next().unwrap().into_host().unwrap())
+    };
+    let [one, other] = [&mut any, &mut fixed].map(|session| answer(session, 5).unwrap());
+    let pairs = one
+        .elements::<f32>()
+        .unwrap()
+        .iter()
+        .zip(other.elements::<f32>().unwrap());
+    assert!(pairs.map(|(one, other)| (one - other).abs()).fold(0.0, f32::max) < 1e-5);
+    assert!(answer(&mut fixed, 4).is_err(), "it is for its sizes alone");
 }

@@ -2,18 +2,24 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::contracts;
 use crate::support::distribution::Distribution;
+use crate::support::terminal::on_terminal;
 use crate::support::{Answer, Gpux, deps};
 
 const MLP: [&str; 6] = ["run", "fixtures/mlp", "--input", "x=[[1,2,3,4]]", "--provider", "cpu"];
 
 /// Runs gpux where pip and uv take wheels from the folder that `make test-deps` filled, and reach no network.
 fn with_wheels(gpux: &Gpux, arguments: &[&str]) -> Answer {
+    gpux.finish(wheels_command(gpux, arguments))
+}
+
+fn wheels_command(gpux: &Gpux, arguments: &[&str]) -> Command {
     let wheels = deps::wheels();
     let programs = [
         deps::python_environment().join("bin"),
@@ -34,7 +40,7 @@ fn with_wheels(gpux: &Gpux, arguments: &[&str]) -> Answer {
     ];
     let mut command = gpux.command(arguments);
     command.envs(variables).env("UV_CACHE_DIR", gpux.home().join("uv"));
-    gpux.finish(command)
+    command
 }
 
 /// Parses what a command that must succeed printed.
@@ -365,4 +371,104 @@ fn what_gpux_provision_says_is_one_of_its_words() {
         command.env("GPUX_PROVISION", word);
         assert_eq!(gpux.finish(command).code, Some(code), "{word}");
     }
+}
+
+#[test]
+fn gpux_packs_may_be_a_folder_of_wheels_packs_or_libraries() {
+    let folder = TempDir::new().unwrap();
+    let wheel = deps::wheel("webgpu");
+    std::fs::copy(&wheel, folder.path().join(wheel.file_name().unwrap())).unwrap();
+    small_core(folder.path());
+    let install = |gpux: &Gpux, pack: &str| {
+        let mut command = gpux.command(["provider", "install", pack, "--source", "packs"]);
+        command.env("GPUX_PACKS", folder.path()).env("PATH", "/nowhere");
+        gpux.finish(command)
+    };
+    let gpux = Gpux::new();
+    assert_eq!(install(&gpux, "cpu").code, Some(0));
+    assert_eq!(install(&gpux, "webgpu").code, Some(0));
+    assert_eq!(
+        on_disk(&gpux),
+        ["cpu-1.30.0".to_owned(), format!("webgpu-{}", version_of("webgpu"))]
+    );
+    std::fs::remove_file(folder.path().join("libonnxruntime.so.1.30.0")).unwrap();
+    let pack = gpux.home().join("providers/cpu-1.30.0");
+    let copied = Command::new("cp").arg("-r").arg(&pack).arg(folder.path()).status();
+    assert!(copied.unwrap().success());
+    let other = Gpux::new();
+    assert_eq!(install(&other, "cpu").code, Some(0));
+    assert_eq!(on_disk(&other), ["cpu-1.30.0"]);
+    let absent = install(&Gpux::new(), "openvino");
+    assert_eq!(absent.code, Some(1), "{absent:?}");
+    assert!(
+        absent.stderr.contains("nothing that becomes the pack `openvino`"),
+        "{absent:?}"
+    );
+}
+
+/// The files by which a machine with a graphics card describes itself.
+#[cfg(target_os = "linux")]
+fn machine_with_a_card() -> TempDir {
+    let root = TempDir::new().unwrap();
+    let card = root.path().join("sys/bus/pci/devices/0000:03:00.0");
+    std::fs::create_dir_all(&card).unwrap();
+    for (name, content) in [("vendor", "0x8086\n"), ("device", "0x56a0\n"), ("class", "0x030000\n")] {
+        std::fs::write(card.join(name), content).unwrap();
+    }
+    std::fs::create_dir_all(root.path().join("dev/dri")).unwrap();
+    root
+}
+
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[test]
+fn the_first_run_tells_what_a_card_lacks_and_installs_it_where_that_is_wished() {
+    let root = machine_with_a_card();
+    let gpux = Gpux::new();
+    let run = |word: &str| {
+        let mut command = wheels_command(&gpux, &["run", "fixtures/mlp", "--input", "x=[[1,2,3,4]]"]);
+        command.env("GPUX_SYSTEM_ROOT", root.path()).env("GPUX_PROVISION", word);
+        gpux.finish(command)
+    };
+    let told = run("tell");
+    assert_eq!(told.code, Some(0), "{told:?}");
+    assert!(
+        told.stderr
+            .contains("is not used yet: `gpux provider install webgpu` ("),
+        "{told:?}"
+    );
+    assert_eq!(on_disk(&gpux), [""; 0], "telling installs nothing");
+    assert!(!run("off").stderr.contains("provider install"));
+    let first = run("auto");
+    assert_eq!(first.code, Some(0), "{first:?}");
+    let expected = ["cpu", "webgpu"].map(|pack| format!("{pack}-{}", version_of(pack)));
+    assert_eq!(on_disk(&gpux), expected);
+    let answer: Value = serde_json::from_str(&first.stdout).unwrap();
+    // Where the card is none, the build for it is tried, told, and not chosen.
+    if answer["provider"] != "webgpu" {
+        assert!(first.stderr.contains("webgpu is not usable: "), "{first:?}");
+        assert_eq!(answer["provider"], "embedded", "{first:?}");
+    }
+    let second = run("auto");
+    assert_eq!(second.code, Some(0), "{second:?}");
+    assert!(
+        !second.stderr.contains("MB"),
+        "what is installed is not brought again: {second:?}"
+    );
+}
+
+#[test]
+fn a_large_download_is_asked_for_on_a_terminal() {
+    let gpux = Gpux::new();
+    let command = wheels_command(&gpux, &["provider", "install", "cuda12", "--source", "pip"]);
+    let refused = on_terminal(&command, &[("download? [y/N]", "n\n")]);
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.shown.contains("GB to download"), "{refused:?}");
+    assert!(refused.shown.contains("were not downloaded"), "{refused:?}");
+    let agreed = on_terminal(&command, &[("download? [y/N]", "y\n")]);
+    assert_eq!(agreed.code, 1, "{agreed:?}");
+    assert!(!agreed.shown.contains("were not downloaded"), "{agreed:?}");
+    assert!(
+        agreed.shown.contains("no source has it"),
+        "the wheels are not here: {agreed:?}"
+    );
 }

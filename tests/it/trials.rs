@@ -95,6 +95,69 @@ fn cores_that_crash_hang_or_miss_a_symbol_are_refused_with_their_reason() {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_trial_that_hangs_ends_at_its_deadline_and_tuning_goes_on() {
+    let gpux = Gpux::new();
+    fake_core(
+        &gpux,
+        "int pause(void); __attribute__((constructor)) void start(void) { for (;;) pause(); }",
+    );
+    let mut command = gpux.command([
+        "tune",
+        "fixtures/mlp",
+        "--provider",
+        "cpu,embedded",
+        "--short",
+        "--json",
+    ]);
+    command.env("GPUX_PROBE_TIMEOUT", "2s");
+    let answer = gpux.finish(command);
+    assert_eq!(answer.code, Some(0), "{answer:?}");
+    let tuning: Value = serde_json::from_str(&answer.stdout).unwrap();
+    assert_eq!(tuning["chosen"]["provider"], "embedded");
+    let trials = tuning["trials"].as_array().unwrap();
+    let hung = trials.iter().find(|trial| trial["provider"] == "cpu").unwrap();
+    assert!(
+        hung["error"].as_str().unwrap().contains("did not answer within 2 s"),
+        "{hung}"
+    );
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_pack_in_use_is_neither_removed_nor_replaced_and_the_process_is_named() {
+    let gpux = Gpux::new();
+    let folder = TempDir::new().unwrap();
+    let sign = folder.path().join("loaded");
+    fake_core(
+        &gpux,
+        &format!(
+            "int pause(void); int creat(const char *, int); __attribute__((constructor)) void start(void) {{ \
+             creat(\"{}\", 0600); for (;;) pause(); }}",
+            sign.display()
+        ),
+    );
+    std::fs::remove_file(&sign).unwrap();
+    let mut command = gpux.command(MLP.iter().chain(&["--provider", "cpu"]));
+    command
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null());
+    let mut user = command.spawn().unwrap();
+    let start = std::time::Instant::now();
+    while !sign.exists() && start.elapsed() < std::time::Duration::from_secs(30) {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let kept = gpux.run(["provider", "remove", "cpu"]);
+    user.kill().unwrap();
+    let id = user.id();
+    user.wait().unwrap();
+    assert_eq!(kept.code, Some(1), "{kept:?}");
+    let named = format!("the pack `cpu-1.30.0` is in use by the process {id}");
+    assert!(kept.stderr.contains(&named), "{kept:?}");
+    gpux.ok(["provider", "remove", "cpu"]);
+}
+
 /// A core that does as the real one, but that the first number of the first output is another.
 fn liar(real: &Path) -> String {
     use std::mem::offset_of;

@@ -115,7 +115,7 @@ fn a_trial_that_crashes_is_a_line_of_the_table_and_something_else_is_chosen() {
     let trials = tuning["trials"].as_array().unwrap();
     let cpu = trials.iter().find(|trial| trial["provider"] == "cpu").unwrap();
     let error = cpu["error"].as_str().unwrap();
-    assert!(error.contains("its process ended with"), "{error}");
+    assert!(error.contains("its process crashed: signal 6 (abort)"), "{error}");
 }
 
 #[test]

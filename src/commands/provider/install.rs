@@ -45,7 +45,7 @@ pub struct Args {
 
 /// Installs, and proves that it works.
 pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
-    let hardware = machine::look();
+    let hardware = machine::look(context);
     let wanted = args
         .name
         .as_deref()
@@ -351,7 +351,7 @@ pub fn suggestion(hardware: &Hardware, context: &Context) -> Option<Suggestion> 
 
 /// Installs what was suggested, without a question.
 pub fn provision(suggestion: &Suggestion, context: &Context) -> Result<(), Failure> {
-    let hardware = machine::look();
+    let hardware = machine::look(context);
     let wanted = Wanted::read(suggestion.kind.name(), &hardware)?;
     let ways = Ways {
         context,

@@ -24,6 +24,13 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
     lock.sweep().or_fail(|| "cannot remove what is left over".to_owned())?;
     let (all, _) = shelf.list();
     going.extend(orphans(&all, &going));
+    // All or none: half of what a provider needs is of no use.
+    for pack in &going {
+        let unused = lock.check_unused(&pack.pack);
+        unused
+            .or_fail(|| format!("cannot remove `{}`", pack.pack.id()))
+            .map_err(|failure| failure.hint("it can be removed once these processes have ended"))?;
+    }
     for pack in &going {
         lock.remove(pack)
             .or_fail(|| format!("cannot remove `{}`", pack.pack.id()))?;

@@ -8,14 +8,14 @@ use crate::provider::install::{
     Fetched, Fetcher, InstallError, Item, ShelfLock, pack_reference, take_artifact, take_core, take_pack, take_site,
     take_wheel,
 };
-use crate::provider::{Hardware, Installed, Origin, PACK_FILE, Platform, ProviderKind, Row, row};
+use crate::provider::{Hardware, Installed, Origin, PACK_FILE, Pack, Platform, ProviderKind, Role, Row, row};
 
 /// Names where packs may come from, in the order in which they are tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Origins {
     /// Libraries that this machine has already
     System,
-    /// Artifacts below GPUX_PACKS
+    /// What lies at GPUX_PACKS: artifacts below a prefix, or a folder
     Packs,
     /// The user's pip
     Pip,
@@ -119,6 +119,10 @@ impl Ways<'_> {
 
     fn take_artifact_of(&self, item: &Item, lock: &ShelfLock) -> Result<Installed, String> {
         let prefix = self.context.env.provider.packs.as_ref().ok_or("it is not set")?;
+        if prefix.starts_with(['/', '.']) {
+            let folder = self.context.env.current_dir.join(prefix);
+            return from_folder(&folder, item, lock).map_err(|error| error.to_string());
+        }
         let reference = pack_reference(prefix, item.row.name, &item.wheel.version, Platform::current());
         let reference = reference.map_err(|error| error.to_string())?;
         from_reference(&reference, self.remote, lock, self.context).map_err(|failure| one_line(&failure))
@@ -177,6 +181,30 @@ pub fn from_reference(
     Ok(installed)
 }
 
+/// Takes a pack out of a folder of packs, wheels or libraries.
+fn from_folder(folder: &Path, item: &Item, lock: &ShelfLock) -> Result<Installed, InstallError> {
+    let name = item.row.name;
+    let is_it = |path: &PathBuf| {
+        path.file_name().is_some_and(|it| it == item.wheel.file.as_str())
+            || Pack::read(path).is_ok_and(|pack| pack.name.as_str() == name)
+    };
+    let mut inside = crate::fs::list(folder)?;
+    inside.sort();
+    // A row with a core is made of the libraries themselves, where nobody made a pack of them.
+    let is_core = item.row.role == Some(Role::Core) && !crate::provider::cores_in(folder).is_empty();
+    match inside.into_iter().rfind(is_it) {
+        Some(place) => {
+            let mut taken = from_path(&place, Some(item.row), lock)?;
+            taken.pop().ok_or(InstallError::NothingThere { path: place })
+        }
+        None if is_core => from_libraries(folder, item.row, lock),
+        None => Err(InstallError::NothingOf {
+            path: folder.to_owned(),
+            pack: name,
+        }),
+    }
+}
+
 /// Takes what lies at a path: a wheel, a pack, a folder of either, or a folder with ONNX Runtime.
 pub fn from_path(path: &Path, wanted: Option<&'static Row>, lock: &ShelfLock) -> Result<Vec<Installed>, InstallError> {
     if crate::fs::is_file(path) {
@@ -204,9 +232,17 @@ pub fn from_path(path: &Path, wanted: Option<&'static Row>, lock: &ShelfLock) ->
         return Ok(all);
     }
     let nothing = || InstallError::NothingThere { path: path.to_owned() };
-    let core = crate::provider::cores_in(path).pop().ok_or_else(nothing)?;
     let row = wanted.or_else(|| row("cpu")).ok_or_else(nothing)?;
+    Ok(vec![from_libraries(path, row, lock)?])
+}
+
+/// Makes a pack of the ONNX Runtime in a folder, and of what lies beside it.
+fn from_libraries(folder: &Path, row: &'static Row, lock: &ShelfLock) -> Result<Installed, InstallError> {
+    let nothing = || InstallError::NothingThere {
+        path: folder.to_owned(),
+    };
+    let core = crate::provider::cores_in(folder).pop().ok_or_else(nothing)?;
     let mut staging = lock.stage()?;
     let pack = take_core(&mut staging, &core, row, false)?;
-    Ok(vec![staging.commit(&pack)?])
+    staging.commit(&pack)
 }

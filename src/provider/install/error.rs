@@ -27,6 +27,13 @@ pub enum InstallError {
     /// Another gpux is changing the packs.
     #[error("another gpux is changing the packs (`{}`)", path.display())]
     Busy { path: PathBuf },
+    /// A process has loaded libraries of the pack.
+    #[error("the pack `{pack}` is in use{}", by(processes))]
+    InUse {
+        pack: String,
+        /// Their numbers, as far as the system tells them.
+        processes: Vec<u32>,
+    },
     /// A file is not what it must be.
     #[error("`{}` has the digest {found}, and {expected} is expected", path.display())]
     OtherContent {
@@ -53,6 +60,9 @@ pub enum InstallError {
     /// The folder has nothing to make a pack of.
     #[error("`{}` has no pack, no wheel and no ONNX Runtime", path.display())]
     NothingThere { path: PathBuf },
+    /// The folder has others.
+    #[error("`{}` has nothing that becomes the pack `{pack}`", path.display())]
+    NothingOf { path: PathBuf, pack: &'static str },
     /// The folder has ONNX Runtime, and nothing says which.
     #[error("`{}` does not tell its version by its name", path.display())]
     NoVersion { path: PathBuf },
@@ -74,4 +84,13 @@ pub enum InstallError {
     /// No such pack is installed.
     #[error("there is no pack `{0}`")]
     NotInstalled(String),
+}
+
+fn by(processes: &[u32]) -> String {
+    let numbers: Vec<String> = processes.iter().map(u32::to_string).collect();
+    match numbers.as_slice() {
+        [] => String::new(),
+        [one] => format!(" by the process {one}"),
+        many => format!(" by the processes {}", many.join(", ")),
+    }
 }

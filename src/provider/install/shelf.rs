@@ -5,7 +5,7 @@ use super::InstallError;
 use crate::fs::{self, File, Locked};
 use crate::oci::{Algorithm, Digest, Hasher};
 use crate::provider::find::{Installed, Looked, installed};
-use crate::provider::{LibraryFile, PACK_FILE, Pack, PackError};
+use crate::provider::{LibraryFile, PACK_FILE, Pack, PackError, hold};
 
 /// How much is read and written at once.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -130,8 +130,24 @@ impl ShelfLock {
         })
     }
 
+    /// Tells that no process has loaded libraries of a pack: some load more of them later.
+    ///
+    /// Errors: [`InstallError::InUse`] names the processes.
+    pub fn check_unused(&self, pack: &Pack) -> Result<(), InstallError> {
+        match hold::holders(&self.folder.join(pack.id()))? {
+            None => Ok(()),
+            Some(processes) => Err(InstallError::InUse {
+                pack: pack.id(),
+                processes,
+            }),
+        }
+    }
+
     /// Removes a pack: at once for those who look, and its bytes thereafter.
+    ///
+    /// Errors: [`InstallError::InUse`] where a process has loaded its libraries.
     pub fn remove(&self, pack: &Installed) -> Result<(), InstallError> {
+        self.check_unused(&pack.pack)?;
         let away = self
             .folder
             .join(format!(".{}-{}.tmp", pack.pack.id(), std::process::id()));
@@ -235,11 +251,14 @@ impl Staging<'_> {
     }
 
     /// Makes the pack visible; one of the same name and version is replaced.
+    ///
+    /// Errors: [`InstallError::InUse`] where a process has loaded libraries of the one to be replaced.
     pub fn commit(self, pack: &Pack) -> Result<Installed, InstallError> {
         let bytes = pack.to_bytes();
         // What is written is what every later command reads.
         Pack::parse(&bytes, Path::new(PACK_FILE))?;
         fs::replace(&self.folder.join(PACK_FILE), &bytes)?;
+        self.lock.check_unused(pack)?;
         let shelf = &self.lock.folder;
         let target = shelf.join(pack.id());
         if fs::stat_link(&target)?.is_some() {

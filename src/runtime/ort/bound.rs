@@ -6,8 +6,8 @@ use ort::value::{DynTensor, DynTensorValueType, DynValue};
 
 use super::cuda::{DeviceAddress, Pinned, Stream};
 use super::device::DeviceValue;
-use super::graphs::{Graphs, keep_recordings_out};
-use super::{raw, tensors};
+use super::graphs::Graphs;
+use super::{gate, raw, tensors};
 use crate::runtime::{Error, Foreign, SessionOptions, Value, usable_threads};
 use crate::tensor::{DType, Port, Signature, Tensor, memory};
 
@@ -135,7 +135,7 @@ impl Loose {
     }
 
     fn run(&mut self, call: &mut BoundCall<'_>, lane: &Lane) -> Result<Vec<Value>, Error> {
-        let _together = keep_recordings_out();
+        let _pass = gate::together();
         let answer = self.answer(call, lane);
         // Neither the caller's values nor the answer's memory may stay bound.
         self.binding.clear();

@@ -12,6 +12,8 @@ use libloading::Library;
 use ort::memory::AllocationDevice;
 use ort::value::DynTensor;
 
+use super::gate;
+
 /// What one thread copies between two starts of the copying engine: short enough that both work at once.
 const CHUNK_BYTES: usize = 256 << 10;
 /// From here on several threads fill the pinned memory: one alone is slower than the bus.
@@ -106,6 +108,7 @@ impl Stream {
     ///
     /// Errors: [`Error`] where there is no driver or no such device.
     pub(super) fn new(device: usize) -> Result<Arc<Self>, Error> {
+        let _pass = gate::together();
         let functions = Functions::load()?;
         let ordinal = c_int::try_from(device).unwrap_or(c_int::MAX);
         let mut device = 0;
@@ -155,6 +158,7 @@ impl Stream {
 
     /// Makes pinned memory, which the device reads and writes by itself.
     pub(super) fn pin(self: &Arc<Self>, bytes: usize) -> Result<Pinned, Error> {
+        let _pass = gate::together();
         self.enter()?;
         let mut memory = ptr::null_mut();
         // SAFETY: the pointer leads to a local; a size of 0 is not asked for.
@@ -274,6 +278,7 @@ impl Functions {
 
 impl Drop for Stream {
     fn drop(&mut self) {
+        let _pass = gate::together();
         // Nothing can be done about a failure here; the driver gives all back when the process ends.
         if self.enter().is_ok() && !self.handle.is_null() {
             // SAFETY: nobody else has the handle any more: sessions that use it hold an Arc of this.
@@ -337,6 +342,7 @@ impl Pinned {
 
 impl Drop for Pinned {
     fn drop(&mut self) {
+        let _pass = gate::together();
         // A copy may still be on its way where a call ended early.
         let _ = self.stream.synchronize();
         // SAFETY: the driver gave it, and nobody else has it.

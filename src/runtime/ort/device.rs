@@ -4,6 +4,7 @@ use std::sync::Arc;
 use ort::value::DynTensor;
 
 use super::cuda::{DeviceAddress, Stream};
+use super::gate::{self, Pass};
 use super::tensors;
 use crate::runtime::Error;
 use crate::tensor::{Port, Tensor};
@@ -15,6 +16,14 @@ pub struct DeviceValue {
     port: Port,
     /// The way to the device; `None` where the tensor lies on the host.
     stream: Option<Arc<Stream>>,
+    /// Held while the tensor is given back; fields drop in this order.
+    leaving: Option<Pass>,
+}
+
+impl Drop for DeviceValue {
+    fn drop(&mut self) {
+        self.leaving = self.stream.is_some().then(gate::together);
+    }
 }
 
 impl fmt::Debug for DeviceValue {
@@ -34,6 +43,7 @@ impl DeviceValue {
             tensor,
             port: port.clone(),
             stream: Some(Arc::clone(stream)),
+            leaving: None,
         }
     }
 
@@ -43,6 +53,7 @@ impl DeviceValue {
             tensor,
             port: port.clone(),
             stream: None,
+            leaving: None,
         }
     }
 
@@ -70,6 +81,7 @@ impl DeviceValue {
         let Some(from) = DeviceAddress::of(&self.tensor) else {
             return Err(Error::OtherEngine(self.port.name.clone()));
         };
+        let _pass = gate::together();
         let mut pinned = stream.pin(from.len())?;
         stream.download(from, &mut pinned, from.len())?;
         stream.synchronize()?;

@@ -1,12 +1,12 @@
 use std::ffi::CString;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use std::thread::{self, ThreadId};
 
 use ort::session::{IoBinding, RunOptions};
 use ort::value::DynTensor;
 
 use super::bound::{BoundCall, Lane};
 use super::cuda::{DeviceAddress, Pinned};
-use super::{raw, tensors};
+use super::{gate, raw, tensors};
 use crate::runtime::{Error, Foreign, Value};
 use crate::tensor::{Port, memory};
 
@@ -16,14 +16,9 @@ const MOST: usize = 8;
 /// Is the option of a run that says which graph it is for; -1 records none.
 const OPTION: &std::ffi::CStr = c"gpu_graph_id";
 
-/// Is held alone while a graph is recorded, and together by everything else that uses a device: memory that another session
-/// takes meanwhile would break the recording.
-static RECORDING: RwLock<()> = RwLock::new(());
-
-/// Keeps recordings out for as long as the answer lives.
-pub(super) fn keep_recordings_out() -> RwLockReadGuard<'static, ()> {
-    RECORDING.read().unwrap_or_else(PoisonError::into_inner)
-}
+/// How many threads may replay a graph: ONNX Runtime keeps what it recorded for the thread that it recorded it on, records
+/// it anew on each other one, and gives nothing of it back.
+const MOST_THREADS: usize = 8;
 
 /// Is a session's recorded graphs, each with the buffers it was recorded with.
 #[derive(Default)]
@@ -35,7 +30,8 @@ struct Graph {
     binding: IoBinding,
     inputs: Vec<Buffer>,
     outputs: Vec<Buffer>,
-    recorded: bool,
+    /// The threads that it was recorded on.
+    threads: Vec<ThreadId>,
 }
 
 /// Is a tensor on the device that keeps its place, with its twin in pinned memory.
@@ -55,14 +51,18 @@ impl Graphs {
 
     /// Answers with the graph for these shapes; `None` where there is none.
     ///
-    /// The first time the graph is recorded, after that it is replayed.
+    /// The first time that a thread calls it the graph is recorded, after that it is replayed.
     pub(super) fn run(&mut self, call: &mut BoundCall<'_>, lane: &Lane) -> Result<Option<Vec<Value>>, Error> {
         let shapes = shapes(call.inputs);
         let Some(graph) = self.0.iter_mut().find(|graph| graph.shapes == shapes) else {
             return Ok(None);
         };
-        let _alone = (!graph.recorded).then(|| RECORDING.write().unwrap_or_else(PoisonError::into_inner));
-        let _together = graph.recorded.then(keep_recordings_out);
+        let thread = thread::current().id();
+        let is_recorded = graph.threads.contains(&thread);
+        if !is_recorded && graph.threads.len() >= MOST_THREADS {
+            return Ok(None);
+        }
+        let _pass = if is_recorded { gate::together() } else { gate::alone() };
         let run = |source| Error::Run {
             source: Foreign(source),
         };
@@ -80,7 +80,9 @@ impl Graphs {
         call.session
             .run_binding_with_options(&graph.binding, call.options)
             .map_err(run)?;
-        graph.recorded = true;
+        if !is_recorded {
+            graph.threads.push(thread);
+        }
         let ports = &call.signature.outputs;
         for (buffer, port) in graph.outputs.iter_mut().zip(ports) {
             let from = DeviceAddress::of(&buffer.device).ok_or_else(|| Error::OtherEngine(port.name.clone()))?;
@@ -102,7 +104,7 @@ impl Graphs {
         if self.0.len() >= MOST {
             return Ok(());
         }
-        let _together = keep_recordings_out();
+        let _pass = gate::together();
         let (inputs, outputs) = (shapes(call.inputs), shapes(answer));
         let ports = &call.signature;
         let binding = call.session.create_binding();
@@ -114,7 +116,7 @@ impl Graphs {
             inputs: buffers(&ports.inputs, &inputs, lane)?,
             outputs: buffers(&ports.outputs, &outputs, lane)?,
             shapes: inputs,
-            recorded: false,
+            threads: Vec::new(),
         };
         for (buffer, port) in graph.inputs.iter().zip(&ports.inputs) {
             graph

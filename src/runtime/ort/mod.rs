@@ -5,12 +5,14 @@ mod bound;
 mod cuda;
 mod device;
 mod external;
+mod gate;
 mod graphs;
 mod plugin;
 mod preload;
 mod provider;
 mod raw;
 mod session;
+mod shaped;
 mod stopper;
 mod tensors;
 mod weights;
@@ -32,11 +34,12 @@ pub use weights::KeptGraph;
 use super::{
     Error, Foreign, Library, LibrarySources, ProviderKind, Session, SessionOptions, Source, library, usable_threads,
 };
-use crate::provider::LoadPlan;
+use crate::provider::{LoadPlan, hold};
 use bound::Bound;
 use cuda::Stream;
 use plugin::Plugins;
 use session::GraphSession;
+use shaped::ShapedSession;
 
 /// What the process has loaded; it has one ONNX Runtime at most, and starts it once.
 static LOADED: Mutex<Option<Arc<Loaded>>> = Mutex::new(None);
@@ -102,6 +105,7 @@ impl Engine {
             explicit: Some(plan.core.clone()),
             ..LibrarySources::default()
         };
+        hold(plan)?;
         if loaded_library().is_none() {
             preload::load(&plan.dependencies)?;
         }
@@ -131,12 +135,15 @@ impl Engine {
     /// Sets up what does not depend on the model.
     fn builder(&self, options: &SessionOptions) -> Result<SessionBuilder, ort::Error> {
         let threads = options.threads.unwrap_or_else(usable_threads);
-        let builder = OrtSession::builder(&self.loaded.environment)?
+        let mut builder = OrtSession::builder(&self.loaded.environment)?
             .with_intra_threads(threads)?
             // Spinning threads take the processor from everybody else between two calls.
             .with_intra_op_spinning(false)?
             .with_inter_op_spinning(false)?
             .with_prepacking(options.prepack)?;
+        for (symbol, &size) in &options.dimensions {
+            builder = builder.with_dimension_override(symbol, i64::try_from(size).unwrap_or(i64::MAX))?;
+        }
         if !options.settings.no_arena {
             return Ok(builder);
         }
@@ -185,13 +192,14 @@ impl Engine {
     }
 }
 
-impl super::Engine for Engine {
-    fn load(&self, source: &Source<'_>, options: &SessionOptions) -> Result<Box<dyn Session>, Error> {
+impl Engine {
+    /// Makes one session.
+    fn load_one(&self, source: &Source<'_>, options: &SessionOptions) -> Result<GraphSession, Error> {
         let failed = |source| Error::Load {
             source: Foreign(source),
         };
         let external = external::locate(source)?;
-        let _together = graphs::keep_recordings_out();
+        let _pass = gate::together();
         let builder = self.builder(options).map_err(failed)?;
         let (mut builder, stream) = self.register(builder, options)?;
         let accelerated = self.provider.kind != ProviderKind::Cpu;
@@ -219,7 +227,51 @@ impl super::Engine for Engine {
             let bound = Bound::new(session.inner(), source.signature, stream, options)?;
             session.bind(bound).map_err(failed)?;
         }
-        Ok(Box::new(session))
+        Ok(session)
+    }
+
+    /// Makes a session for any shapes whose graph is recorded by sessions for fixed ones.
+    ///
+    /// Errors: as of a session that records nothing.
+    fn load_shaped(&self, source: &Source<'_>, options: &SessionOptions) -> Result<ShapedSession, Error> {
+        let mut plain = options.clone();
+        plain.settings.cuda_graph = false;
+        let any = self.load_one(source, &plain)?;
+        let engine = self.clone();
+        let (files, model, signature) = (source.files.clone(), source.model.clone(), source.signature.clone());
+        let mut options = options.clone();
+        // What is kept on disk is kept for any shapes.
+        (options.cache, options.engines) = (None, None);
+        let make = move |sizes: &shaped::Sizes| {
+            let source = Source {
+                files: &files,
+                model: &model,
+                signature: &signature,
+            };
+            options.dimensions.clone_from(sizes);
+            let session = engine.load_one(&source, &options)?;
+            Ok(Box::new(session) as Box<dyn Session>)
+        };
+        Ok(ShapedSession::new(Box::new(any), Box::new(make)))
+    }
+}
+
+impl super::Engine for Engine {
+    fn load(&self, source: &Source<'_>, options: &SessionOptions) -> Result<Box<dyn Session>, Error> {
+        match self.load_one(source, options) {
+            Ok(session) => Ok(Box::new(session)),
+            // A graph with nodes that compute shapes on the processor cannot be recorded; for fixed sizes they fold away.
+            Err(error) if options.settings.cuda_graph && self.provider.kind == ProviderKind::Cuda => {
+                if !shaped::can_be_fixed(source.signature) {
+                    return Err(error);
+                }
+                match self.load_shaped(source, options) {
+                    Ok(session) => Ok(Box::new(session)),
+                    Err(_) => Err(error),
+                }
+            }
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use ort::value::Outlet;
 
 use super::bound::{Bound, BoundCall};
 use super::device::DeviceValue;
+use super::gate::{self, Pass};
 use super::stopper::{Stopper, Timer};
 use super::weights::{Committed, KeptGraph, Shared};
 use super::{raw, tensors};
@@ -25,6 +26,14 @@ pub(super) struct GraphSession {
     stopper: Arc<Stopper>,
     /// Started by the first call that has a deadline.
     timer: Option<Timer>,
+    /// Held while a device's memory is given back; fields drop in this order.
+    leaving: Option<Pass>,
+}
+
+impl Drop for GraphSession {
+    fn drop(&mut self) {
+        self.leaving = self.bound.is_some().then(gate::together);
+    }
 }
 
 impl GraphSession {
@@ -55,6 +64,7 @@ impl GraphSession {
             signature: signature.clone(),
             stopper: Arc::new(Stopper::new(options)),
             timer: None,
+            leaving: None,
         })
     }
 

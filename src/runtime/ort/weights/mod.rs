@@ -55,7 +55,9 @@ pub(super) fn commit(
     if let Some(shared) = &shared {
         builder = shared.add_to(builder).map_err(failed_option)?;
     }
-    let (session, kept) = match kept::place(located, options, provider) {
+    // A graph that was optimized for fixed sizes is of no use for others.
+    let place = kept::place(located, options, provider).filter(|_| options.dimensions.is_empty());
+    let (session, kept) = match place {
         Some(place) => place.commit(builder, located, options)?,
         None => {
             let mut builder = optimizing(builder, options.optimization)?;

@@ -40,7 +40,7 @@ pub struct Env {
 /// Is what the environment says about providers, their packs and their libraries.
 #[derive(Clone, Debug, Default)]
 pub struct ProviderEnv {
-    /// `GPUX_PACKS`: where packs are, as the start of their references.
+    /// `GPUX_PACKS`: where packs are: the start of their references, or a folder.
     pub packs: Option<String>,
     /// `GPUX_PROVISION`: whether a missing pack is installed without a question, or not even spoken of.
     pub provision: Option<String>,

@@ -21,8 +21,8 @@ const ASK_BYTES: u64 = 100_000_000;
 /// Install what a provider needs, from the cheapest source that has it
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Sources, in this order: libraries that this machine has, artifacts below GPUX_PACKS, pip, uv. Wheels are held to the
-digests in gpux's own lock, only their libraries are kept, and Python is not needed afterwards. Examples:
+Sources, in this order: libraries that this machine has, GPUX_PACKS (a prefix of artifacts, or a folder), pip, uv. Wheels
+are held to the digests in gpux's own lock, only their libraries are kept, and Python is not needed afterwards. Examples:
   gpux provider install cuda
   gpux provider install cpu --from onnxruntime-1.32.0-cp312-cp312-manylinux_2_28_x86_64.whl
   gpux provider install --from /media/packs")]
@@ -197,7 +197,7 @@ fn install(wanted: &Wanted, ways: &Ways<'_>, yes: bool) -> Result<Vec<Installed>
 
 fn hinted(failure: Failure) -> Failure {
     failure
-        .hint("any of them will do: pip or uv on the PATH, or GPUX_PACKS with the prefix of a registry that has packs")
+        .hint("any of them will do: pip or uv on the PATH, or GPUX_PACKS with a folder or the prefix of a registry that has packs")
         .hint("`--from DIR|WHEEL|REF` takes what was brought by hand")
 }
 

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use crate::pipeline::{Answer, Record, Request};
-use crate::predict::generate::{End, Error, Generated, Generator};
+use crate::predict::generate::{Error, Generated, Generator};
 use crate::term::duration;
 
 use super::failure::explain;
@@ -127,11 +127,7 @@ fn printable(text: &str) -> String {
 fn one_of(input: String, answer: Result<Generated, String>) -> One {
     let (answer, error) = match answer {
         Ok(Generated { text, tokens, end }) => {
-            let ended = match end {
-                End::Token => "token",
-                End::Length => "length",
-                End::Stopped => "stopped",
-            };
+            let ended = end.name();
             let words = Answer::Generated { text, tokens, ended };
             let record = Record {
                 answers: vec![(NAME.to_owned(), words)],

@@ -285,6 +285,14 @@ impl Opened {
         parts
     }
 
+    /// Gives where the model came from, its sessions in the order of the GPUXfile's models, and their watchdog.
+    pub fn into_parts(self) -> (Subject, Vec<Box<dyn Session>>, Watchdog) {
+        let entry = self.subject.gpuxfile.as_ref().map_or(0, gpuxfile::Gpuxfile::entry);
+        let mut sessions = self.others;
+        sessions.insert(entry.min(sessions.len()), self.session);
+        (self.subject, sessions, self.watchdog)
+    }
+
     /// Answers one call, under the clock.
     pub fn run(&mut self, values: &[Value]) -> Result<Vec<Value>, runtime::Error> {
         self.call(values, &[])

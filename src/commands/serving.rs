@@ -1,12 +1,16 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use crate::gpuxfile::Gpuxfile;
 use crate::oci::Reference;
+use crate::pipeline::Pipeline;
+use crate::predict::Predictor;
+use crate::runtime::Session;
 #[cfg(unix)]
 use crate::serve::worker::Worker;
-use crate::serve::{Executor, Loaded, ModelName, ModelSource, Settings, SourceError, Version};
+use crate::serve::{Executor, Loaded, ModelName, ModelSource, Settings, Skill, SourceError, Speaker, Version};
 
 use super::opened::{EngineArgs, Opened, Purpose};
 use super::subject::Subject;
@@ -109,9 +113,9 @@ impl ModelSource for Served {
         #[cfg(unix)]
         if !self.in_process {
             let at = self.order.iter().position(|(other, of)| other == name && of == version);
-            return self.open_apart(at.unwrap_or_default());
+            return self.open_apart(operand, at.unwrap_or_default());
         }
-        self.open(operand).map_err(SourceError::from)
+        self.open(operand, true).map_err(SourceError::from)
     }
 }
 
@@ -123,36 +127,59 @@ impl From<Failure> for SourceError {
 }
 
 impl Served {
-    fn open(&self, operand: &str) -> Result<Loaded, Failure> {
+    fn open(&self, operand: &str, speaks_to_people: bool) -> Result<Loaded, Failure> {
         let opened = Opened::open(operand, &self.engine, Purpose::Many, &self.context)?;
+        let skill = Arc::new(self.skill(&opened.subject, speaks_to_people)?);
         let (settings, instances) = self.settings(opened.subject.gpuxfile.as_ref());
-        let digest = opened.subject.digest(&self.context)?.to_string();
-        let signature = opened.subject.signature.clone();
         let provider = opened.provider.name().to_owned();
-        let mut executors: Vec<Box<dyn Executor>> = vec![Box::new(opened.session)];
-        while executors.len() < instances {
+        let (subject, first, watchdog) = opened.into_parts();
+        let digest = subject.digest(&self.context)?.to_string();
+        let signature = subject.signature.clone();
+        let mut sessions = vec![first];
+        while sessions.len() < instances {
             let another = Opened::open(operand, &self.engine, Purpose::Many, &self.context)?;
-            executors.push(Box::new(another.session));
+            sessions.push(another.into_parts().1);
         }
+        let executor = |mut sessions: Vec<Box<dyn Session>>| -> Box<dyn Executor> {
+            match skill.as_ref() {
+                Skill::Generates(_) => Box::new(Speaker::new(Arc::clone(&skill), sessions)),
+                Skill::Answers(_) => Box::new(sessions.swap_remove(0)),
+            }
+        };
+        let executors = sessions.into_iter().map(executor).collect();
         Ok(Loaded {
             signature,
             executors,
             provider,
             digest,
             settings,
-            held: Box::new((opened.subject, opened.watchdog)),
+            skill,
+            held: Box::new((subject, watchdog)),
         })
+    }
+
+    /// Gets ready what the model does for people; a worker, which is given tensors, needs it for what it generates only.
+    fn skill(&self, subject: &Subject, meets_people: bool) -> Result<Skill, Failure> {
+        if let Some(generator) = subject.generator(&self.context)? {
+            return Ok(Skill::Generates(Box::new(generator)));
+        }
+        let steps = match meets_people {
+            true => subject.pipeline(&self.context)?,
+            false => None,
+        };
+        let pipeline = steps.unwrap_or_else(|| Pipeline::without_steps(&subject.signature));
+        Ok(Skill::Answers(Box::new(Predictor::new(pipeline))))
     }
 
     /// Loads the only model, in this process.
     pub fn load_here(&self) -> Result<Loaded, SourceError> {
         let operand = self.operands.values().next().map_or("", String::as_str);
-        self.open(operand).map_err(SourceError::from)
+        self.open(operand, false).map_err(SourceError::from)
     }
 
     /// Loads a model in a process of its own.
     #[cfg(unix)]
-    fn open_apart(&self, at: usize) -> Result<Loaded, SourceError> {
+    fn open_apart(&self, operand: &str, at: usize) -> Result<Loaded, SourceError> {
         let context = &self.context;
         let executable = context.env.executable.clone();
         let executable = executable.ok_or_else(|| SourceError("gpux does not know where it lies".into()))?;
@@ -178,6 +205,8 @@ impl Served {
                 description.digest
             ));
         }
+        let subject = Subject::open(operand, context)?;
+        let skill = Arc::new(self.skill(&subject, true)?);
         let boxed = |executor| Box::new(executor) as Box<dyn Executor>;
         Ok(Loaded {
             signature: description.signature,
@@ -185,6 +214,7 @@ impl Served {
             provider: description.provider,
             digest: description.digest,
             settings: description.settings,
+            skill,
             held: Box::new(worker),
         })
     }

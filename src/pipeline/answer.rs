@@ -62,6 +62,37 @@ pub enum Answer {
     },
 }
 
+/// Says what an answer will be, before there is one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnswerKind {
+    /// [`Answer::Labels`].
+    Labels,
+    /// [`Answer::Numbers`].
+    Numbers,
+    /// [`Answer::Similarities`].
+    Similarities,
+    /// [`Answer::Boxes`].
+    Boxes,
+    /// [`Answer::Mask`].
+    Mask,
+    /// [`Answer::Text`].
+    Text,
+}
+
+impl AnswerKind {
+    /// Names it as answers do.
+    pub fn name(self) -> &'static str {
+        match self {
+            AnswerKind::Labels => "labels",
+            AnswerKind::Numbers => "numbers",
+            AnswerKind::Similarities => "similarities",
+            AnswerKind::Boxes => "boxes",
+            AnswerKind::Mask => "mask",
+            AnswerKind::Text => "text",
+        }
+    }
+}
+
 /// Is one class.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Label {

@@ -16,7 +16,7 @@ mod sound;
 mod text;
 mod words;
 
-pub use answer::{Answer, Found, Label, Mask, Record};
+pub use answer::{Answer, AnswerKind, Found, Label, Mask, Record};
 pub use draw::annotate;
 pub use error::Error;
 pub use item::{Item, Request};
@@ -122,6 +122,11 @@ impl Pipeline {
     /// Names the outputs that become answers, in the order of their answers.
     pub fn answer_names(&self) -> Vec<&str> {
         self.outputs.iter().map(OutputSteps::name).collect()
+    }
+
+    /// Says what the answers will be, in their order.
+    pub fn answer_kinds(&self) -> Vec<AnswerKind> {
+        self.outputs.iter().map(OutputSteps::kind).collect()
     }
 
     /// Tells whether the answer to one request depends on the others of the call.

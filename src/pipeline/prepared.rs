@@ -40,6 +40,11 @@ impl Prepared {
         self.tensors.get(&input)
     }
 
+    /// Counts the tokens of its texts.
+    pub fn tokens(&self) -> usize {
+        self.texts.values().map(|tokens| tokens.ids.len()).sum()
+    }
+
     /// Counts the rows of the request: those of its first tensor, else one.
     pub fn rows(&self) -> usize {
         let first = self.tensors.values().next();

@@ -13,4 +13,5 @@ pub use error::Error;
 pub use predictor::{Model, Outcome, Output, Predictor};
 pub use stream::{Job, StreamOptions};
 
-pub use crate::pipeline::{Item, Request};
+pub use crate::gpuxfile::Modality;
+pub use crate::pipeline::{Answer, AnswerKind, Item, Prepared, Record, Request, Source};

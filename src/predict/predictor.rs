@@ -64,6 +64,47 @@ impl Predictor {
         self.stacking.as_ref().err()
     }
 
+    /// Makes one request into values for the model: all the work that needs no other request.
+    ///
+    /// Errors: a thing that is missing, given twice, of the wrong kind, or that cannot be read.
+    pub fn prepare(&self, request: &Request) -> Result<Prepared, Error> {
+        Ok(self.pipeline.prepare(request)?)
+    }
+
+    /// Joins what was prepared into the inputs of one call.
+    ///
+    /// Shape: one tensor an input, in the signature's order, with the rows of all.
+    /// Errors: requests that do not join, because pictures differ in size or texts in length.
+    pub fn join(&self, members: &[&Prepared]) -> Result<Vec<Tensor>, Error> {
+        Ok(self.pipeline.join(members)?)
+    }
+
+    /// Makes answers of one call, one for each of `members`, in order.
+    ///
+    /// `inputs` are those of [`Predictor::join`] and `outputs` what the model made of them, in the signature's order.
+    /// Errors: an output that is not what the steps work on, or has no row for each request.
+    pub fn outputs(
+        &self,
+        inputs: &[Tensor],
+        outputs: Vec<Tensor>,
+        members: &[&Prepared],
+    ) -> Result<Vec<Output>, Error> {
+        if !self.raw && self.pipeline.has_answers() {
+            let records = self.pipeline.answer(inputs, &outputs, members)?;
+            return Ok(records.into_iter().map(Output::Record).collect());
+        }
+        let [_] = members else {
+            let rows: Vec<usize> = members.iter().map(|one| one.rows()).collect();
+            let stacking = self
+                .stacking
+                .as_ref()
+                .expect("several share a call only where they stack");
+            let answers = stacking.unstack(outputs, &rows)?;
+            return Ok(answers.into_iter().map(Output::Tensors).collect());
+        };
+        Ok(vec![Output::Tensors(outputs)])
+    }
+
     /// Answers requests, as many in one call as `batch` and the model allow, in order.
     pub fn predict(&self, model: &mut dyn Model, requests: &[Request], batch: usize) -> Vec<Outcome> {
         let prepared = requests
@@ -71,9 +112,7 @@ impl Predictor {
             .map(|request| Ok(self.pipeline.prepare(request)?))
             .collect();
         let mut outcomes = self.answer(model, prepared, batch);
-        if self.compares() {
-            self.compare(&mut outcomes);
-        }
+        self.compare(&mut outcomes);
         outcomes
     }
 
@@ -126,28 +165,18 @@ impl Predictor {
     }
 
     fn call_once(&self, model: &mut dyn Model, members: &[&Prepared]) -> Result<Vec<Output>, Error> {
-        let inputs = self.pipeline.join(members)?;
-        let values: Vec<Value> = inputs.into_iter().map(Value::from).collect();
+        let values: Vec<Value> = self.join(members)?.into_iter().map(Value::from).collect();
         let outputs = model.call(&values, &[])?;
         let outputs: Vec<Tensor> = outputs.into_iter().filter_map(Value::into_host).collect();
-        if !self.raw && self.pipeline.has_answers() {
-            let inputs: Vec<Tensor> = values.into_iter().filter_map(Value::into_host).collect();
-            let records = self.pipeline.answer(&inputs, &outputs, members)?;
-            return Ok(records.into_iter().map(Output::Record).collect());
-        }
-        let [_] = members else {
-            let rows: Vec<usize> = members.iter().map(|one| one.rows()).collect();
-            let stacking = self
-                .stacking
-                .as_ref()
-                .expect("several share a call only where they stack");
-            let answers = stacking.unstack(outputs, &rows)?;
-            return Ok(answers.into_iter().map(Output::Tensors).collect());
-        };
-        Ok(vec![Output::Tensors(outputs)])
+        let inputs: Vec<Tensor> = values.into_iter().filter_map(Value::into_host).collect();
+        self.outputs(&inputs, outputs, members)
     }
 
-    fn compare(&self, outcomes: &mut [Outcome]) {
+    /// Compares the answers of all the requests of a call, where the steps ask for it; one that failed fails them all.
+    pub fn compare(&self, outcomes: &mut [Outcome]) {
+        if !self.compares() {
+            return;
+        }
         if outcomes.iter().any(Result::is_err) {
             for outcome in outcomes.iter_mut().filter(|outcome| outcome.is_ok()) {
                 *outcome = Err(Error::Compared);

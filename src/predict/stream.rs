@@ -126,7 +126,7 @@ impl Predictor {
             let at = state.taken;
             state.taken += 1;
             drop(state);
-            let prepared = job().and_then(|request| Ok(self.pipeline.prepare(&request)?));
+            let prepared = job().and_then(|request| self.prepare(&request));
             shared.lock().prepared.insert(at, prepared);
             shared.changed.notify_all();
         }

@@ -1,6 +1,9 @@
 use std::error::Error as StdError;
+use std::ops::ControlFlow;
 use std::time::Instant;
 
+use super::speaker::NO_WORDS;
+use crate::predict::generate::Generated;
 use crate::runtime::{self, Call, Cancel, Session, Value};
 use crate::tensor::Tensor;
 
@@ -10,6 +13,29 @@ pub trait Executor: Send {
     ///
     /// Errors: [`Fault`]; the executor stays usable.
     fn run(&mut self, inputs: &[Value], deadline: Option<Instant>, cancel: &Cancel) -> Result<Vec<Tensor>, Fault>;
+
+    /// Generates text; `listen` is told each part when it is certain, and may end it.
+    ///
+    /// Errors: [`Fault`], where the model generates none too; the executor stays usable.
+    fn generate(
+        &mut self,
+        _call: GenerateCall<'_>,
+        _listen: &mut dyn FnMut(&str) -> ControlFlow<()>,
+    ) -> Result<Generated, Fault> {
+        Err(Fault::Refused(NO_WORDS.to_owned()))
+    }
+}
+
+/// Is a wish for text.
+pub struct GenerateCall<'a> {
+    /// What the model that takes what people give is given, in the order of its signature.
+    pub inputs: Vec<Tensor>,
+    /// The most tokens; the artifact's own bound where that is less.
+    pub most_tokens: u64,
+    /// When it must be done.
+    pub deadline: Option<Instant>,
+    /// Ends it at once.
+    pub cancel: &'a Cancel,
 }
 
 /// Says why a call has no answer.

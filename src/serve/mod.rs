@@ -17,14 +17,18 @@ mod protocol;
 mod repository;
 mod scheduler;
 mod server;
+mod skill;
+mod speaker;
 #[cfg(unix)]
 pub mod worker;
 
 pub use error::Error;
-pub use executor::{Executor, Fault};
+pub use executor::{Executor, Fault, GenerateCall};
 pub use http::{Bounds, Origins};
 pub use metrics::{Metrics, ModelMetrics, Statistics};
 pub use model::{Loaded, Model, Settings};
 pub use repository::{ModelName, ModelSource, Repository, SourceError, State, Status, Version};
-pub use scheduler::{Answer, Request, Scheduler, Times};
+pub use scheduler::{Answer, Request, Scheduler, Times, Words};
 pub use server::{Event, ServerError, ServerOptions, run};
+pub use skill::{Form, Skill};
+pub use speaker::Speaker;

@@ -1,9 +1,10 @@
 use std::any::Any;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::scheduler::{Answer, Request, Scheduler};
-use super::{Error, Executor, ModelMetrics};
+use super::{Error, Executor, ModelMetrics, Skill};
 use crate::predict::batch::{Stacking, Unstackable};
 use crate::tensor::Signature;
 
@@ -43,6 +44,8 @@ pub struct Loaded {
     pub digest: String,
     /// How it is served.
     pub settings: Settings,
+    /// What it does for people.
+    pub skill: Arc<Skill>,
     /// What must live as long as the model: leases, watchdogs, worker processes.
     pub held: Box<dyn Any + Send + Sync>,
 }
@@ -56,6 +59,8 @@ pub struct Model {
     digest: String,
     settings: Settings,
     unstackable: Option<Unstackable>,
+    skill: Arc<Skill>,
+    instances: usize,
     metrics: ModelMetrics,
     // Before what it needs: fields are dropped in their order.
     scheduler: Scheduler,
@@ -82,8 +87,10 @@ impl Model {
             provider,
             digest,
             settings,
+            skill,
             held,
         } = loaded;
+        let instances = executors.len();
         let (stacking, unstackable) = match Stacking::of(&signature) {
             Ok(stacking) => (Some(stacking), None),
             Err(reason) => (None, Some(reason)),
@@ -97,6 +104,8 @@ impl Model {
             digest,
             settings,
             unstackable,
+            skill,
+            instances,
             metrics,
             scheduler,
             _held: held,
@@ -131,6 +140,21 @@ impl Model {
     /// Gives how it is served.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// Gives what it does for people.
+    pub fn skill(&self) -> &Arc<Skill> {
+        &self.skill
+    }
+
+    /// Counts its sessions.
+    pub fn instances(&self) -> usize {
+        self.instances
+    }
+
+    /// Counts the requests that wait.
+    pub fn waiting(&self) -> usize {
+        self.scheduler.waiting()
     }
 
     /// Says why requests are not joined, where they cannot be.

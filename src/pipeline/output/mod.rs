@@ -12,7 +12,7 @@ use crate::gpuxfile::{Detect, DetectForm, Gpuxfile, Located, OutputPipeline, Out
 use crate::tensor::{Signature, Tensor};
 
 use super::prepared::Prepared;
-use super::{Answer, Error, Frame, Record, SideFiles};
+use super::{Answer, AnswerKind, Error, Frame, Record, SideFiles};
 use detect::Detector;
 use labels::Names;
 use numbers::Numbers;
@@ -86,6 +86,21 @@ impl OutputSteps {
 
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    pub fn kind(&self) -> AnswerKind {
+        let mut kind = AnswerKind::Numbers;
+        for step in &self.steps {
+            kind = match step {
+                Step::Plain(OutputStep::Argmax | OutputStep::TopK(_) | OutputStep::Threshold(_)) => AnswerKind::Labels,
+                Step::Plain(OutputStep::CosineSimilarity) => AnswerKind::Similarities,
+                Step::Plain(OutputStep::Mask) => AnswerKind::Mask,
+                Step::Detect(_) => AnswerKind::Boxes,
+                Step::Plain(OutputStep::Template(_)) | Step::Tokens(_) | Step::Ctc(_) => AnswerKind::Text,
+                Step::Plain(_) | Step::MeanPool { .. } => kind,
+            };
+        }
+        kind
     }
 
     pub fn compares(&self) -> bool {

@@ -58,6 +58,17 @@ pub enum End {
     Stopped,
 }
 
+impl End {
+    /// Names it, as answers do: `token`, `length` or `stopped`.
+    pub fn name(self) -> &'static str {
+        match self {
+            End::Token => "token",
+            End::Length => "length",
+            End::Stopped => "stopped",
+        }
+    }
+}
+
 impl Generator {
     /// Gets the `generation` of a GPUXfile ready; `None` where it has none.
     ///
@@ -78,9 +89,23 @@ impl Generator {
         }))
     }
 
+    /// Gives the place of the model that takes what a person gives, in the order of [`Gpuxfile::graphs`].
+    pub fn entry(&self) -> usize {
+        self.wiring.encoder.unwrap_or(self.wiring.decoder.model)
+    }
+
     /// Gives the pipeline that makes tensors of requests.
     pub fn pipeline(&self) -> &Pipeline {
         &self.pipeline
+    }
+
+    /// Makes a request into the inputs of the model that takes what a person gives.
+    ///
+    /// Shape: in the order of that model's signature.
+    /// Errors: a thing that is missing, of the wrong kind, or that cannot be read.
+    pub fn prepare(&self, request: &Request) -> Result<Vec<Tensor>, Error> {
+        let prepared = self.pipeline.prepare(request)?;
+        Ok(self.pipeline.join(&[&prepared])?)
     }
 
     /// Answers one request; `listen` is told each part of the text when it is certain, and may end it.
@@ -93,8 +118,21 @@ impl Generator {
         request: &Request,
         listen: &mut dyn FnMut(&str) -> ControlFlow<()>,
     ) -> Result<Generated, Error> {
-        let prepared = self.pipeline.prepare(request)?;
-        let given = self.pipeline.join(&[&prepared])?;
+        self.continue_from(models, self.prepare(request)?, u64::MAX, listen)
+    }
+
+    /// Generates from what [`Generator::prepare`] made, and at most so many tokens, or what the GPUXfile allows where
+    /// that is less.
+    ///
+    /// `models` and `listen` are those of [`Generator::generate`]. Errors: [`Error`]; the models stay usable.
+    pub fn continue_from(
+        &self,
+        models: &mut [&mut dyn Model],
+        given: Vec<Tensor>,
+        most_tokens: u64,
+        listen: &mut dyn FnMut(&str) -> ControlFlow<()>,
+    ) -> Result<Generated, Error> {
+        let most_tokens = most_tokens.min(self.generation.max_tokens);
         let mut memory = Memory::new(&self.wiring);
         let mut sequence: Vec<i64> = self.generation.start.iter().map(|&token| token.into()).collect();
         match self.wiring.encoder {
@@ -109,7 +147,7 @@ impl Generator {
         let mut text = String::new();
         let mut end = End::Length;
         let mut count = 0;
-        while count < self.generation.max_tokens {
+        while count < most_tokens {
             let decoder = self.decoder_of_step(count);
             let fresh = match count > 0 && self.wiring.has_past() {
                 true => sequence.len() - 1,

@@ -1,12 +1,14 @@
 //! A thread that owns an executor and answers from the queue.
 
+use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::queue::{Job, Next};
-use super::{Answer, Shared, Times};
+use super::{Answer, Shared, Times, Words};
+use crate::predict::generate::Generated;
 use crate::runtime::{Cancel, Value};
-use crate::serve::{Error, Executor, Fault};
+use crate::serve::{Error, Executor, Fault, GenerateCall};
 use crate::tensor::Tensor;
 
 /// Answers until the queue is closed and empty.
@@ -63,7 +65,7 @@ fn answer(shared: &Shared, executor: &mut dyn Executor, jobs: Vec<Job>) {
             shared.metrics.count_call(rows, infer);
             let times = Times::of_call(infer, rows);
             for (job, outputs) in jobs.into_iter().zip(answers) {
-                finish(shared, job, began, times, Ok(outputs));
+                finish(shared, job, began, times, Ok(Made::Outputs(outputs)));
             }
         }
         // What took the worker down is not to take it down once for each.
@@ -104,12 +106,35 @@ fn together(
 fn answer_alone(shared: &Shared, executor: &mut dyn Executor, mut job: Job) {
     let began = Instant::now();
     let inputs = std::mem::take(&mut job.inputs);
-    let outcome = run(executor, inputs, job.deadline, &job.cancel);
+    let outcome = match job.words.take() {
+        Some(words) => speak(executor, inputs, &words, &job),
+        None => run(executor, inputs, job.deadline, &job.cancel).map(Made::Outputs),
+    };
     let infer = began.elapsed();
     let rows = job.candidate.rows;
     shared.metrics.count_call(rows, infer);
     let outcome = outcome.map_err(|fault| shared.error(&job, fault));
     finish(shared, job, began, Times::of_call(infer, rows), outcome);
+}
+
+/// Is what came of a call for one request.
+enum Made {
+    Outputs(Vec<Tensor>),
+    Text(Generated),
+}
+
+fn speak(executor: &mut dyn Executor, inputs: Vec<Tensor>, words: &Words, job: &Job) -> Result<Made, Fault> {
+    let call = GenerateCall {
+        inputs,
+        most_tokens: words.most_tokens,
+        deadline: job.deadline,
+        cancel: &job.cancel,
+    };
+    let generated = executor.generate(call, &mut |part| match words.listen.send(part.to_owned()) {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(_) => ControlFlow::Break(()),
+    });
+    generated.map(Made::Text)
 }
 
 fn run(
@@ -123,9 +148,20 @@ fn run(
 }
 
 /// Gives a request what came of its call, which began at `began`.
-fn finish(shared: &Shared, job: Job, began: Instant, mut times: Times, outcome: Result<Vec<Tensor>, Error>) {
+fn finish(shared: &Shared, job: Job, began: Instant, mut times: Times, outcome: Result<Made, Error>) {
     times.queue = began.saturating_duration_since(job.arrived);
     shared.metrics.count_answer(times.queue);
     // A client that left does not hear the answer.
-    let _ = job.answer.send(outcome.map(|outputs| Answer { outputs, times }));
+    let _ = job.answer.send(outcome.map(|made| match made {
+        Made::Outputs(outputs) => Answer {
+            outputs,
+            generated: None,
+            times,
+        },
+        Made::Text(generated) => Answer {
+            outputs: Vec::new(),
+            generated: Some(generated),
+            times,
+        },
+    }));
 }

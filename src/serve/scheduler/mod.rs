@@ -8,10 +8,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use super::{Error, Executor, Fault, ModelMetrics, Settings};
 use crate::predict::batch::{Candidate, Stacking};
+use crate::predict::generate::Generated;
 use crate::runtime::Cancel;
 use crate::tensor::Tensor;
 
@@ -25,6 +26,17 @@ pub struct Request {
     pub priority: u64,
     /// How long the client waits; the model's own time-out where it is shorter.
     pub timeout: Option<Duration>,
+    /// Wants text, and not the outputs.
+    pub words: Option<Words>,
+}
+
+/// Says what text a request wants, and who hears it.
+#[derive(Clone, Debug)]
+pub struct Words {
+    /// The most tokens; the artifact's own bound where that is less.
+    pub most_tokens: u64,
+    /// Is sent each part of the text when it is certain; who hears no more ends it.
+    pub listen: mpsc::UnboundedSender<String>,
 }
 
 /// Is what came of a request.
@@ -32,6 +44,8 @@ pub struct Request {
 pub struct Answer {
     /// One tensor an output, in the signature's order.
     pub outputs: Vec<Tensor>,
+    /// The text, where it was wanted.
+    pub generated: Option<Generated>,
     pub times: Times,
 }
 
@@ -151,12 +165,13 @@ impl Scheduler {
     ) -> Result<oneshot::Receiver<Result<Answer, Error>>, Error> {
         let arrived = Instant::now();
         let candidate = match &self.shared.stacking {
-            Some(stacking) => stacking.candidate(&request.inputs),
-            None => Candidate { key: None, rows: 1 },
+            Some(stacking) if request.words.is_none() => stacking.candidate(&request.inputs),
+            _ => Candidate { key: None, rows: 1 },
         };
         let (answer, receiver) = oneshot::channel();
         let job = Job {
             inputs: request.inputs,
+            words: request.words,
             candidate,
             arrived,
             deadline: timeout.map(|timeout| arrived + timeout),

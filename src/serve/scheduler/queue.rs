@@ -10,12 +10,13 @@ use crate::runtime::Cancel;
 use crate::serve::Error;
 use crate::tensor::Tensor;
 
-use super::Answer;
+use super::{Answer, Words};
 
 /// Is a request that waits.
 #[derive(Debug)]
 pub(super) struct Job {
     pub inputs: Vec<Tensor>,
+    pub words: Option<Words>,
     pub candidate: Candidate,
     pub arrived: Instant,
     pub deadline: Option<Instant>,
@@ -168,6 +169,7 @@ mod tests {
                 Job {
                     candidate: stacking().candidate(&inputs),
                     inputs,
+                    words: None,
                     arrived: self.start + MS * at,
                     deadline: None,
                     cancel: Cancel::default(),

@@ -2,6 +2,7 @@
 
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,9 +13,9 @@ use serde_json::{Value, json};
 
 use super::channel::{Channel, invalid, receive, send};
 use super::sandbox::restrict_calls;
-use super::wire::{Malformed, Order, Outcome, signature_from_json, signature_to_json};
+use super::wire::{Made, Malformed, Order, Outcome, signature_from_json, signature_to_json};
 use crate::runtime::{self, Cancel};
-use crate::serve::{Executor, Fault, Loaded, Settings};
+use crate::serve::{Executor, Fault, GenerateCall, Loaded, Settings};
 use crate::tensor::Signature;
 
 /// Is what a worker says of the model that it has loaded.
@@ -174,10 +175,10 @@ impl Running {
 fn answer_all(mut channel: Channel, mut executor: Box<dyn Executor>, running: &Running) {
     while let Ok(Some(message)) = channel.receive(None) {
         let Ok(order) = Order::decode(&message) else { return };
-        let outputs = answer(&mut channel, executor.as_mut(), &order, running);
+        let made = answer(&mut channel, executor.as_mut(), &order, running);
         let outcome = Outcome {
             call: order.call,
-            outputs,
+            made,
         };
         if channel.send(&outcome.encode()).is_err() {
             return;
@@ -190,14 +191,33 @@ fn answer(
     executor: &mut dyn Executor,
     order: &Order,
     running: &Running,
-) -> Result<Vec<super::wire::Placed>, Fault> {
+) -> Result<Made, Fault> {
     let broken = |error: io::Error| Fault::Failed(format!("tensors do not pass between the processes: {error}"));
     let cancel = running.start(order.call);
     let inputs = channel.take(&order.inputs, u64::MAX).map_err(broken)?;
-    let inputs: Vec<runtime::Value> = inputs.into_iter().map(Into::into).collect();
     let deadline = order
         .allowed_us
         .map(|allowed| Instant::now() + Duration::from_micros(allowed));
+    if let Some(most_tokens) = order.most_tokens {
+        let call = GenerateCall {
+            inputs,
+            most_tokens,
+            deadline,
+            cancel: &cancel,
+        };
+        let generated = executor.generate(call, &mut |part| {
+            let outcome = Outcome {
+                call: order.call,
+                made: Ok(Made::Part(part.to_owned())),
+            };
+            match channel.send(&outcome.encode()) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
+            }
+        });
+        return generated.map(Made::Text);
+    }
+    let inputs: Vec<runtime::Value> = inputs.into_iter().map(Into::into).collect();
     let outputs = executor.run(&inputs, deadline, &cancel)?;
-    channel.put(&outputs).map_err(broken)
+    channel.put(&outputs).map(Made::Outputs).map_err(broken)
 }

@@ -1,13 +1,15 @@
 use std::io;
+use std::ops::ControlFlow;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::channel::send;
 use super::process::{Line, Shared};
-use super::wire::{Order, Outcome};
+use super::wire::{Made, Order, Outcome};
+use crate::predict::generate::Generated;
 use crate::runtime::{Cancel, Stop, Value};
-use crate::serve::{Executor, Fault};
+use crate::serve::{Executor, Fault, GenerateCall};
 use crate::tensor::Tensor;
 
 /// How long a call waits for a worker that is being started again, where it has no deadline of its own.
@@ -50,22 +52,25 @@ impl RemoteExecutor {
         }
     }
 
-    fn call(
+    /// Sends a call, and takes what comes of it; parts of a text go to `listen`.
+    fn call<'t>(
         &mut self,
-        inputs: &[Value],
-        deadline: Option<Instant>,
-        cancel: &Cancel,
-    ) -> Result<Result<Vec<Tensor>, Fault>, Broken> {
+        inputs: impl Iterator<Item = &'t Tensor>,
+        most_tokens: Option<u64>,
+        (deadline, cancel): (Option<Instant>, &Cancel),
+        listen: &mut dyn FnMut(&str) -> ControlFlow<()>,
+    ) -> Result<Result<Answer, Fault>, Broken> {
         let (instance, call, most_bytes) = (self.instance, self.calls, self.most_bytes);
         let line = match self.line(deadline) {
             Ok(line) => line,
             Err(fault) => return Ok(Err(fault)),
         };
-        let allowed = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let left = || deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         let order = Order {
             call,
-            allowed_us: allowed.map(|allowed| u64::try_from(allowed.as_micros()).unwrap_or(u64::MAX - 1)),
-            inputs: line.channel.put(inputs.iter().filter_map(Value::as_host))?,
+            allowed_us: left().map(|left| u64::try_from(left.as_micros()).unwrap_or(u64::MAX - 1)),
+            most_tokens,
+            inputs: line.channel.put(inputs)?,
         };
         line.channel.send(&order.encode())?;
         let canceller = Arc::new(Canceller {
@@ -74,23 +79,51 @@ impl RemoteExecutor {
             call,
         });
         let _watch = cancel.watch(&canceller);
-        let message = match line.channel.receive(allowed.map(|allowed| allowed + GRACE)) {
-            Ok(Some(message)) => message,
-            Ok(None) => return Err(Broken::Lost),
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
-                return Err(Broken::Late);
+        loop {
+            let message = match line.channel.receive(left().map(|left| left + GRACE)) {
+                Ok(Some(message)) => message,
+                Ok(None) => return Err(Broken::Lost),
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                    return Err(Broken::Late);
+                }
+                Err(_) => return Err(Broken::Lost),
+            };
+            let outcome = Outcome::decode(&message).map_err(|_| Broken::Lost)?;
+            if outcome.call != call {
+                return Err(Broken::Lost);
             }
-            Err(_) => return Err(Broken::Lost),
-        };
-        let outcome = Outcome::decode(&message).map_err(|_| Broken::Lost)?;
-        if outcome.call != call {
-            return Err(Broken::Lost);
+            return Ok(match outcome.made {
+                Ok(Made::Outputs(placed)) => Ok(Answer::Outputs(line.channel.take(&placed, most_bytes)?)),
+                Ok(Made::Text(generated)) => Ok(Answer::Text(generated)),
+                Ok(Made::Part(part)) => {
+                    if listen(&part).is_break() {
+                        canceller.stop();
+                    }
+                    continue;
+                }
+                Err(fault) => Err(fault),
+            });
         }
-        Ok(match outcome.outputs {
-            Ok(placed) => Ok(line.channel.take(&placed, most_bytes)?),
-            Err(fault) => Err(fault),
+    }
+
+    /// Says what a call came to; a worker that cannot be spoken to is of no more use.
+    fn settle(&mut self, answer: Result<Result<Answer, Fault>, Broken>) -> Result<Answer, Fault> {
+        answer.unwrap_or_else(|broken| {
+            if let Some(line) = self.line.take() {
+                self.worker.end(line.run);
+            }
+            Err(match broken {
+                Broken::Lost => Fault::Lost,
+                Broken::Late => Fault::DeadlinePassed,
+            })
         })
     }
+}
+
+/// Is what a worker answered.
+enum Answer {
+    Outputs(Vec<Tensor>),
+    Text(Generated),
 }
 
 /// Says why a worker cannot be spoken to any more.
@@ -109,21 +142,31 @@ impl From<io::Error> for Broken {
 impl Executor for RemoteExecutor {
     fn run(&mut self, inputs: &[Value], deadline: Option<Instant>, cancel: &Cancel) -> Result<Vec<Tensor>, Fault> {
         self.calls += 1;
-        match self.call(inputs, deadline, cancel) {
-            Ok(answer) => answer,
-            Err(broken) => {
-                // Whatever state it is in, it is of no more use.
-                if let Some(line) = self.line.take() {
-                    self.worker.end(line.run);
-                }
-                Err(match broken {
-                    Broken::Lost => Fault::Lost,
-                    Broken::Late => Fault::DeadlinePassed,
-                })
-            }
+        let inputs = inputs.iter().filter_map(Value::as_host);
+        let answer = self.call(inputs, None, (deadline, cancel), &mut |_| ControlFlow::Continue(()));
+        match self.settle(answer)? {
+            Answer::Outputs(outputs) => Ok(outputs),
+            Answer::Text(_) => Err(Fault::Failed(OUT_OF_TURN.to_owned())),
+        }
+    }
+
+    fn generate(
+        &mut self,
+        call: GenerateCall<'_>,
+        listen: &mut dyn FnMut(&str) -> ControlFlow<()>,
+    ) -> Result<Generated, Fault> {
+        self.calls += 1;
+        let bounds = (call.deadline, call.cancel);
+        let answer = self.call(call.inputs.iter(), Some(call.most_tokens), bounds, listen);
+        match self.settle(answer)? {
+            Answer::Text(generated) => Ok(generated),
+            Answer::Outputs(_) => Err(Fault::Failed(OUT_OF_TURN.to_owned())),
         }
     }
 }
+
+/// Says that a worker answered something else than it was asked.
+const OUT_OF_TURN: &str = "its worker process answered what it was not asked";
 
 /// Passes a cancellation on to the worker.
 struct Canceller {

@@ -5,6 +5,7 @@
 
 use serde_json::{Value, json};
 
+use crate::predict::generate::{End, Generated};
 use crate::serve::Fault;
 use crate::tensor::{DType, Dim, MAX_RANK, Port, Shape, Signature, TensorName};
 
@@ -29,6 +30,8 @@ pub struct Order {
     pub call: u64,
     /// How long the call may take. Units: microseconds.
     pub allowed_us: Option<u64>,
+    /// How many tokens there may be, where text is wanted and not the outputs.
+    pub most_tokens: Option<u64>,
     pub inputs: Vec<Placed>,
 }
 
@@ -36,7 +39,18 @@ pub struct Order {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
     pub call: u64,
-    pub outputs: Result<Vec<Placed>, Fault>,
+    pub made: Result<Made, Fault>,
+}
+
+/// Is what a worker made for a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Made {
+    /// The outputs.
+    Outputs(Vec<Placed>),
+    /// A part of the text; more follows.
+    Part(String),
+    /// The text.
+    Text(Generated),
 }
 
 /// Says that a message is none.
@@ -49,6 +63,8 @@ impl Order {
         let mut to = Vec::with_capacity(64);
         to.extend(self.call.to_le_bytes());
         to.extend(self.allowed_us.unwrap_or(u64::MAX).to_le_bytes());
+        to.push(self.most_tokens.is_some().into());
+        to.extend(self.most_tokens.unwrap_or(0).to_le_bytes());
         put_all(&self.inputs, &mut to);
         to
     }
@@ -58,6 +74,10 @@ impl Order {
         let order = Order {
             call: from.u64()?,
             allowed_us: Some(from.u64()?).filter(|&allowed| allowed != u64::MAX),
+            most_tokens: match (from.u8()?, from.u64()?) {
+                (0, _) => None,
+                (_, most) => Some(most),
+            },
             inputs: from.all()?,
         };
         from.end()?;
@@ -69,19 +89,30 @@ impl Outcome {
     pub fn encode(&self) -> Vec<u8> {
         let mut to = Vec::with_capacity(64);
         to.extend(self.call.to_le_bytes());
-        let (code, text) = match &self.outputs {
-            Ok(_) => (0, ""),
+        let (code, text) = match &self.made {
+            Ok(Made::Outputs(_)) => (0, ""),
             Err(Fault::Cancelled) => (1, ""),
             Err(Fault::DeadlinePassed) => (2, ""),
             Err(Fault::Refused(text)) => (3, text.as_str()),
             Err(Fault::Failed(text)) => (4, text.as_str()),
             Err(Fault::Lost | Fault::Away) => (4, "the worker lost the call"),
+            Ok(Made::Part(text)) => (5, text.as_str()),
+            Ok(Made::Text(generated)) => (6, generated.text.as_str()),
         };
         to.push(code);
-        match &self.outputs {
-            Ok(outputs) => put_all(outputs, &mut to),
-            Err(_) => to.extend(text.bytes().take(MOST_BYTES / 2)),
+        match &self.made {
+            Ok(Made::Outputs(outputs)) => {
+                put_all(outputs, &mut to);
+                return to;
+            }
+            Ok(Made::Text(generated)) => {
+                to.push(generated.end as u8);
+                to.extend((generated.tokens.len() as u32).to_le_bytes());
+                to.extend(generated.tokens.iter().flat_map(|token| token.to_le_bytes()));
+            }
+            _ => {}
         }
+        to.extend(text.bytes().take(MOST_BYTES / 2));
         to
     }
 
@@ -90,19 +121,36 @@ impl Outcome {
         let call = from.u64()?;
         let code = from.u8()?;
         let text = |from: Reader<'_>| String::from_utf8_lossy(from.0).into_owned();
-        let outputs = match code {
+        let made = match code {
             0 => {
                 let outputs = from.all()?;
                 from.end()?;
-                Ok(outputs)
+                Ok(Made::Outputs(outputs))
             }
             1 => Err(Fault::Cancelled),
             2 => Err(Fault::DeadlinePassed),
             3 => Err(Fault::Refused(text(from))),
             4 => Err(Fault::Failed(text(from))),
+            5 => Ok(Made::Part(text(from))),
+            6 => {
+                let end = match from.u8()? {
+                    0 => End::Token,
+                    1 => End::Length,
+                    2 => End::Stopped,
+                    _ => return Err(Malformed),
+                };
+                let count = u32::from_le_bytes(from.take()?) as usize;
+                if count > MOST_BYTES / 4 {
+                    return Err(Malformed);
+                }
+                let tokens = (0..count).map(|_| from.take().map(u32::from_le_bytes));
+                let tokens = tokens.collect::<Result<_, _>>()?;
+                let text = text(from);
+                Ok(Made::Text(Generated { text, tokens, end }))
+            }
             _ => return Err(Malformed),
         };
-        Ok(Outcome { call, outputs })
+        Ok(Outcome { call, made })
     }
 }
 
@@ -237,17 +285,20 @@ mod tests {
 
     proptest! {
         #[test]
-        fn messages_come_back(call: u64, allowed in prop::option::of(0..u64::MAX), tensors in vec(placed(), 0..4)) {
-            let order = Order { call, allowed_us: allowed, inputs: tensors.clone() };
+        fn messages_come_back(call: u64, allowed in prop::option::of(0..u64::MAX), most_tokens: Option<u64>, tensors in vec(placed(), 0..4)) {
+            let order = Order { call, allowed_us: allowed, most_tokens, inputs: tensors.clone() };
             prop_assert_eq!(Order::decode(&order.encode()), Ok(order));
-            for outputs in [
-                Ok(tensors),
+            let generated = Generated { text: "ä\n".into(), tokens: vec![7, u32::MAX], end: End::Stopped };
+            for made in [
+                Ok(Made::Outputs(tensors)),
+                Ok(Made::Part("日".into())),
+                Ok(Made::Text(generated)),
                 Err(Fault::Cancelled),
                 Err(Fault::DeadlinePassed),
                 Err(Fault::Refused("ä".into())),
                 Err(Fault::Failed(String::new())),
             ] {
-                let outcome = Outcome { call, outputs };
+                let outcome = Outcome { call, made };
                 prop_assert_eq!(Outcome::decode(&outcome.encode()), Ok(outcome));
             }
         }

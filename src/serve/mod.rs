@@ -7,6 +7,7 @@
 //! A [`Repository`] holds what is served; each [`Model`] has one queue, and as many instances as it is given. The store
 //! is not known here: whoever starts a server gives it a [`ModelSource`].
 
+mod answering;
 mod error;
 mod executor;
 mod grpc;
@@ -22,6 +23,7 @@ mod speaker;
 #[cfg(unix)]
 pub mod worker;
 
+pub use answering::StepTimes;
 pub use error::Error;
 pub use executor::{Executor, Fault, GenerateCall};
 pub use http::{Bounds, Origins};

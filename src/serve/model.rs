@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::scheduler::{Answer, Request, Scheduler};
 use super::{Error, Executor, ModelMetrics, Skill};
+use crate::predict::AnswerKind;
 use crate::predict::batch::{Stacking, Unstackable};
 use crate::tensor::Signature;
 
@@ -145,6 +146,27 @@ impl Model {
     /// Gives what it does for people.
     pub fn skill(&self) -> &Arc<Skill> {
         &self.skill
+    }
+
+    /// Gives what people give values for: the signature of the first model where an artifact has several.
+    pub fn given(&self) -> &Signature {
+        match self.skill.as_ref() {
+            Skill::Answers(_) => &self.signature,
+            Skill::Generates(generator) => generator.pipeline().signature(),
+        }
+    }
+
+    /// Tells whether one of its answers is a picture.
+    pub fn makes_pictures(&self) -> bool {
+        let answers = self.skill.answers();
+        answers.iter().any(|(_, kind)| *kind == AnswerKind::Mask)
+    }
+
+    /// Refuses, where a request would find the queue full.
+    pub fn is_full(&self) -> Option<Error> {
+        let waiting = self.scheduler.waiting();
+        let name = || self.name.clone();
+        (waiting >= self.settings.queue_size).then(|| Error::Full { name: name(), waiting })
     }
 
     /// Counts its sessions.

@@ -2,10 +2,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::runtime;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use super::http::{self, Bounds, Listener, Origins};
 use super::{Metrics, ModelSource, Repository, State, grpc};
@@ -100,6 +100,8 @@ async fn serve(
         is_draining: AtomicBool::new(false),
         most_body_bytes: options.most_body_bytes,
         origins: options.origins.clone(),
+        aside: Arc::new(Semaphore::new(places_aside())),
+        started: seconds_since_1970(),
     });
     let address = |listener: &Listener| listener.address().map_err(ServerError::Start);
     tell(Event::Listening {
@@ -147,6 +149,16 @@ async fn serve(
         // Whoever asks twice does not want to wait.
         () = signals.wait() => Err(ServerError::CutOff(Duration::ZERO)),
     }
+}
+
+/// As many things are made into tensors at once as there are processors.
+fn places_aside() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn seconds_since_1970() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
 }
 
 fn load_all(repository: &Repository, source: &dyn ModelSource, tell: &(dyn Fn(Event) + Send + Sync)) {

@@ -101,11 +101,12 @@ impl Model for Part<'_> {
         if self.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
             return Err(runtime::Error::DeadlinePassed);
         }
-        self.session.run(Call {
+        let call = Call {
             inputs,
             keep_on_device,
             deadline: self.deadline,
             cancel: self.cancel,
-        })
+        };
+        Session::run(self.session.as_mut(), call)
     }
 }

@@ -234,6 +234,7 @@ async fn answer(
             inputs,
             priority: tensors::whole(request.parameters.get("priority")).unwrap_or(0),
             timeout: own.map(Duration::from_micros).into_iter().chain(timeout).min(),
+            words: None,
         })
         .await?;
     let mut outputs = Vec::with_capacity(wanted.len());

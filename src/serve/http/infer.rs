@@ -14,7 +14,7 @@ use crate::tensor::oip;
 /// How much of a body is JSON, where a binary part follows.
 const HEADER_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
 /// From this size on, reading and writing tensors is not done between other clients' turns.
-const LARGE_BYTES: usize = 256 << 10;
+pub(super) const LARGE_BYTES: usize = 256 << 10;
 
 /// Answers a request of the protocol.
 pub(super) async fn infer(
@@ -26,11 +26,7 @@ pub(super) async fn infer(
     let began = Instant::now();
     let model = match shared.repository.find(&path.model, path.version.as_deref()) {
         Ok(model) => model,
-        Err(error) => {
-            let response = Refusal::from(error).into_response();
-            shared.repository.metrics().count_stray(response.status().as_u16());
-            return response;
-        }
+        Err(error) => return shared.stray(error.into()),
     };
     let response = match answer(&shared, &model, &headers, body).await {
         Ok(response) => response,
@@ -60,6 +56,7 @@ async fn answer(shared: &Shared, model: &Arc<Model>, headers: &HeaderMap, body: 
         inputs: asked.inputs,
         priority: asked.priority,
         timeout: (asked.timeout_us > 0).then(|| Duration::from_micros(asked.timeout_us)),
+        words: None,
     };
     let answer = model.call(request).await?;
     let size_bytes: usize = answer.outputs.iter().map(|tensor| tensor.data().len() * 8).sum();
@@ -103,10 +100,7 @@ async fn off_turn<T: Send + 'static>(
     }
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => Ok(done?),
-        Err(_) => Err(Refusal::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "the server failed on this request",
-        )),
+        Err(_) => Err(Refusal::broken()),
     }
 }
 

@@ -90,6 +90,7 @@ pub(super) async fn index(State(shared): State<Arc<Shared>>, body: Bytes) -> Res
     Ok(Json(Value::Array(each.collect())))
 }
 
-fn port(port: &Port) -> Value {
+/// Describes an input or an output.
+pub(super) fn port(port: &Port) -> Value {
     json!({"name": port.name.as_str(), "datatype": datatype(port.dtype), "shape": shape(port)})
 }

@@ -5,6 +5,8 @@ mod guard;
 mod health;
 mod infer;
 mod metadata;
+mod openai;
+mod predict;
 mod refusal;
 mod statistics;
 
@@ -13,7 +15,10 @@ use std::sync::atomic::AtomicBool;
 
 use axum::Router;
 use axum::middleware;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+
+use tokio::sync::Semaphore;
 
 use super::Repository;
 
@@ -33,6 +38,19 @@ pub struct Shared {
     pub most_body_bytes: usize,
     /// From where the server may be called.
     pub origins: Origins,
+    /// Bounds how many things are made into tensors at once.
+    pub aside: Arc<Semaphore>,
+    /// When the server started. Units: seconds since 1970.
+    pub started: u64,
+}
+
+impl Shared {
+    /// Counts a request that reached no model, and answers it.
+    fn stray(&self, refusal: Refusal) -> Response {
+        let response = refusal.into_response();
+        self.repository.metrics().count_stray(response.status().as_u16());
+        response
+    }
 }
 
 /// Makes the routes of the service itself.
@@ -55,6 +73,13 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .route("/v2/models/{model}/infer", post(infer::infer))
         .route("/v2/models/{model}/versions/{version}/infer", post(infer::infer))
         .route("/v2/repository/index", post(metadata::index))
+        .route("/v1/models", get(openai::list))
+        .route("/v1/models/{model}", get(openai::one).post(predict::kserve))
+        .route("/v1/models/{model}/predict", post(predict::predict))
+        .route("/v1/models/{model}/versions/{version}/predict", post(predict::predict))
+        .route("/v1/embeddings", post(openai::embeddings))
+        .route("/v1/completions", post(openai::completions))
+        .route("/v1/audio/transcriptions", post(openai::transcriptions))
         .fallback(refusal::unknown_path)
         .method_not_allowed_fallback(refusal::wrong_method)
         .layer(middleware::from_fn_with_state(Arc::clone(&shared), guard::check))

@@ -1,7 +1,7 @@
 use axum::Json;
 use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::serve::Error;
 use crate::serve::executor::chain;
@@ -27,6 +27,45 @@ impl Refusal {
     /// Refuses a request whose form is wrong.
     pub fn bad(message: impl Into<String>) -> Self {
         Refusal::new(StatusCode::BAD_REQUEST, message)
+    }
+}
+
+impl Refusal {
+    /// Refuses because the server itself failed.
+    pub fn broken() -> Self {
+        Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the server failed on this request")
+    }
+
+    /// Gives the status code.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// Gives the document of OpenAI's API.
+    pub fn openai_document(&self) -> Value {
+        let kind = match self.status {
+            StatusCode::UNAUTHORIZED => "authentication_error",
+            StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
+            status if status.is_server_error() => "server_error",
+            _ => "invalid_request_error",
+        };
+        json!({"error": {"message": self.message, "type": kind, "param": null, "code": null}})
+    }
+
+    /// Answers in the form of OpenAI's API.
+    pub fn in_openai_form(self) -> Response {
+        let document = self.openai_document();
+        self.respond(document)
+    }
+
+    fn respond(&self, document: Value) -> Response {
+        let mut response = (self.status, Json(document)).into_response();
+        if let Some(seconds) = self.retry_after_seconds {
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
     }
 }
 
@@ -60,13 +99,7 @@ impl From<oip::Error> for Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let mut response = (self.status, Json(json!({"error": self.message}))).into_response();
-        if let Some(seconds) = self.retry_after_seconds {
-            response
-                .headers_mut()
-                .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        response
+        self.respond(json!({"error": self.message}))
     }
 }
 

@@ -176,22 +176,14 @@ fn answer_all(mut channel: Channel, mut executor: Box<dyn Executor>, running: &R
     while let Ok(Some(message)) = channel.receive(None) {
         let Ok(order) = Order::decode(&message) else { return };
         let made = answer(&mut channel, executor.as_mut(), &order, running);
-        let outcome = Outcome {
-            call: order.call,
-            made,
-        };
+        let outcome = Outcome { call: order.call, made };
         if channel.send(&outcome.encode()).is_err() {
             return;
         }
     }
 }
 
-fn answer(
-    channel: &mut Channel,
-    executor: &mut dyn Executor,
-    order: &Order,
-    running: &Running,
-) -> Result<Made, Fault> {
+fn answer(channel: &mut Channel, executor: &mut dyn Executor, order: &Order, running: &Running) -> Result<Made, Fault> {
     let broken = |error: io::Error| Fault::Failed(format!("tensors do not pass between the processes: {error}"));
     let cancel = running.start(order.call);
     let inputs = channel.take(&order.inputs, u64::MAX).map_err(broken)?;

@@ -1,0 +1,307 @@
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tonic::codegen::tokio_stream::wrappers::ReceiverStream;
+
+use super::{OpenAiRefusal, counted, model_for, now, unsupported};
+use crate::predict::generate::End;
+use crate::predict::{Item, Request};
+use crate::serve::answering::{self, Manner, Spoken};
+use crate::serve::http::accept::collect;
+use crate::serve::http::predict::{manner, timing};
+use crate::serve::http::{Refusal, Shared};
+use crate::serve::{Form, Model, Words};
+
+/// Is a body of this call. What would change the text and is not understood is refused, and not ignored.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    model: String,
+    prompt: Prompt,
+    max_tokens: Option<u64>,
+    #[serde(default)]
+    stream: bool,
+    stream_options: Option<StreamOptions>,
+    n: Option<u64>,
+    best_of: Option<u64>,
+    temperature: Option<f64>,
+    #[serde(default)]
+    echo: bool,
+    // Without meaning where the best token is taken each time.
+    #[serde(rename = "top_p")]
+    _top_p: Option<f64>,
+    #[serde(rename = "seed")]
+    _seed: Option<i64>,
+    #[serde(rename = "user")]
+    _user: Option<String>,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+struct StreamOptions {
+    #[serde(default)]
+    include_usage: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Prompt {
+    One(String),
+    Many(Vec<String>),
+}
+
+/// The most prompts of one call.
+const MOST_PROMPTS: usize = 64;
+/// How many events may wait for a client that does not read.
+const EVENTS: usize = 64;
+
+/// Answers `POST /v1/completions`.
+pub(in crate::serve::http) async fn completions(
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let read = async {
+        let body = collect(body, shared.most_body_bytes).await?;
+        let asked: Asked = serde_json::from_slice(&body)
+            .map_err(|error| Refusal::bad(format!("the body is not what this call takes: {error}")))?;
+        let model = model_for(&shared, &asked.model, Form::Completions)?;
+        Ok::<_, OpenAiRefusal>((asked, model))
+    };
+    let (asked, model) = match read.await {
+        Ok((asked, model)) => (Some(asked), Ok(model)),
+        Err(refusal) => (None, Err(refusal)),
+    };
+    if let (Some(Asked { stream: true, .. }), Ok(model)) = (&asked, &model) {
+        let model = Arc::clone(model);
+        return match asked.map(|asked| stream(&shared, model, asked, &headers)) {
+            Some(Ok(response)) => response,
+            Some(Err(refusal)) => refusal.into_response(),
+            None => Refusal::broken().into_response(),
+        };
+    }
+    counted(&shared, model, async |model| {
+        let asked = asked.ok_or_else(Refusal::broken)?;
+        answer(&shared, &model, asked, &headers).await
+    })
+    .await
+}
+
+impl Asked {
+    /// Refuses what the model does not do, and gives the prompts.
+    fn prompts(&self) -> Result<Vec<String>, Refusal> {
+        if self.temperature.is_some_and(|temperature| temperature != 0.0) {
+            return Err(unsupported(
+                "the model decodes greedily: `temperature` must be 0, or left out",
+            ));
+        }
+        if self.n.is_some_and(|n| n != 1) || self.best_of.is_some_and(|n| n != 1) {
+            return Err(unsupported(
+                "there is one text for a prompt: `n` and `best_of` must be 1, or left out",
+            ));
+        }
+        if self.max_tokens == Some(0) {
+            return Err(unsupported("`max_tokens` must be 1 or more"));
+        }
+        match &self.prompt {
+            Prompt::One(prompt) => Ok(vec![prompt.clone()]),
+            Prompt::Many(prompts) if prompts.is_empty() => Err(unsupported("`prompt` is an empty list")),
+            Prompt::Many(prompts) if prompts.len() > MOST_PROMPTS => {
+                Err(unsupported(&format!("`prompt` has more than {MOST_PROMPTS} texts")))
+            }
+            Prompt::Many(prompts) => Ok(prompts.clone()),
+        }
+    }
+}
+
+fn words(asked: &Asked, listen: mpsc::UnboundedSender<String>) -> Words {
+    Words {
+        most_tokens: asked.max_tokens.unwrap_or(u64::MAX),
+        listen,
+    }
+}
+
+/// Says why a text ended, as this API does.
+fn reason(end: End) -> &'static str {
+    match end {
+        End::Length => "length",
+        End::Token | End::Stopped => "stop",
+    }
+}
+
+fn usage(given: usize, made: usize) -> Value {
+    json!({"prompt_tokens": given, "completion_tokens": made, "total_tokens": given + made})
+}
+
+async fn answer(
+    shared: &Shared,
+    model: &Arc<Model>,
+    asked: Asked,
+    headers: &HeaderMap,
+) -> Result<Response, OpenAiRefusal> {
+    let manner = manner(headers)?;
+    let (mut choices, mut given, mut made) = (Vec::new(), 0, 0);
+    let began = Instant::now();
+    let mut times = crate::serve::StepTimes::default();
+    for (index, prompt) in asked.prompts()?.into_iter().enumerate() {
+        // The whole text comes with the answer; a sender that nobody hears would end it.
+        let (listen, _heard) = mpsc::unbounded_channel();
+        let request = Request::from(Item::Text(prompt.clone()));
+        let spoken = answering::speak(model, request, words(&asked, listen), &manner, &shared.aside).await?;
+        given += spoken.given_tokens;
+        made += spoken.generated.tokens.len();
+        times = spoken.times;
+        let text = match asked.echo {
+            true => prompt + &spoken.generated.text,
+            false => spoken.generated.text,
+        };
+        let finish_reason = reason(spoken.generated.end);
+        choices.push(json!({"index": index, "text": text, "logprobs": null, "finish_reason": finish_reason}));
+    }
+    Ok(Json(json!({
+        "id": id(),
+        "object": "text_completion",
+        "created": now(),
+        "model": asked.model,
+        "choices": choices,
+        "usage": usage(given, made),
+        "timing_ms": timing(times, began.elapsed()),
+    }))
+    .into_response())
+}
+
+fn id() -> String {
+    format!("cmpl-{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..))
+}
+
+/// Answers by server-sent events, one for each part of the text.
+fn stream(
+    shared: &Arc<Shared>,
+    model: Arc<Model>,
+    asked: Asked,
+    headers: &HeaderMap,
+) -> Result<Response, OpenAiRefusal> {
+    let prompts = asked.prompts()?;
+    let manner = manner(headers)?;
+    if asked.echo {
+        return Err(unsupported("`echo` and `stream` do not go together").into());
+    }
+    if let Some(full) = model.is_full() {
+        return Err(full.into());
+    }
+    let (events, receiver) = mpsc::channel(EVENTS);
+    let shared = Arc::clone(shared);
+    tokio::spawn(async move {
+        let began = Instant::now();
+        let stream = Stream {
+            id: id(),
+            created: now(),
+            asked,
+            events,
+        };
+        let code = match stream.run(&shared, &model, prompts, &manner).await {
+            Ok(()) => 200,
+            Err(refusal) => {
+                let code = refusal.status().as_u16();
+                let _ = stream.send(refusal.openai_document()).await;
+                code
+            }
+        };
+        model.metrics().count_request(code, began.elapsed());
+    });
+    let stream = ReceiverStream::new(receiver);
+    Ok(Sse::new(stream).keep_alive(KeepAlive::default()).into_response())
+}
+
+struct Stream {
+    id: String,
+    created: u64,
+    asked: Asked,
+    events: mpsc::Sender<Result<Event, Infallible>>,
+}
+
+impl Stream {
+    async fn run(
+        &self,
+        shared: &Shared,
+        model: &Arc<Model>,
+        prompts: Vec<String>,
+        manner: &Manner,
+    ) -> Result<(), Refusal> {
+        let (mut given, mut made) = (0, 0);
+        for (index, prompt) in prompts.into_iter().enumerate() {
+            let Some(spoken) = self.speak(shared, model, (index, prompt), manner).await? else {
+                return Ok(());
+            };
+            given += spoken.given_tokens;
+            made += spoken.generated.tokens.len();
+        }
+        if self.asked.stream_options.unwrap_or_default().include_usage {
+            let mut chunk = self.chunk(json!([]));
+            chunk["usage"] = usage(given, made);
+            self.send(chunk).await;
+        }
+        let _ = self.events.send(Ok(Event::default().data("[DONE]"))).await;
+        Ok(())
+    }
+
+    /// Passes on one text; `None` where the client has left.
+    async fn speak(
+        &self,
+        shared: &Shared,
+        model: &Arc<Model>,
+        (index, prompt): (usize, String),
+        manner: &Manner,
+    ) -> Result<Option<Spoken>, Refusal> {
+        let (listen, mut parts) = mpsc::unbounded_channel();
+        let request = Request::from(Item::Text(prompt));
+        let speaking = answering::speak(model, request, words(&self.asked, listen), manner, &shared.aside);
+        let telling = async {
+            while let Some(part) = parts.recv().await {
+                let choice = json!([{"index": index, "text": part, "logprobs": null, "finish_reason": null}]);
+                if !self.send(self.chunk(choice)).await {
+                    return false;
+                }
+            }
+            true
+        };
+        let spoken = tokio::select! {
+            // The client went away, and its text with it.
+            () = self.events.closed() => return Ok(None),
+            (spoken, heard) = async { tokio::join!(speaking, telling) } => {
+                if !heard {
+                    return Ok(None);
+                }
+                spoken?
+            }
+        };
+        let finish_reason = reason(spoken.generated.end);
+        let choice = json!([{"index": index, "text": "", "logprobs": null, "finish_reason": finish_reason}]);
+        self.send(self.chunk(choice)).await;
+        Ok(Some(spoken))
+    }
+
+    fn chunk(&self, choices: Value) -> Value {
+        json!({
+            "id": self.id,
+            "object": "text_completion",
+            "created": self.created,
+            "model": self.asked.model,
+            "choices": choices,
+        })
+    }
+
+    async fn send(&self, document: Value) -> bool {
+        let event = Event::default().data(document.to_string());
+        self.events.send(Ok(event)).await.is_ok()
+    }
+}

@@ -1,0 +1,130 @@
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{OpenAiRefusal, counted, model_for, unsupported};
+use crate::predict::{Answer, Item, Output, Request};
+use crate::serve::http::accept::collect;
+use crate::serve::http::predict::manner;
+use crate::serve::http::{Refusal, Shared};
+use crate::serve::{Form, Model, answering};
+
+#[derive(Deserialize)]
+struct Asked {
+    model: String,
+    input: Input,
+    #[serde(default)]
+    encoding_format: Encoding,
+    dimensions: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Input {
+    One(String),
+    Many(Vec<String>),
+    /// Tokens, which only the tokenizer that made them has a meaning for.
+    Tokens(#[allow(dead_code, reason = "read to be refused")] Vec<Value>),
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Encoding {
+    #[default]
+    Float,
+    Base64,
+}
+
+/// The most texts of one call, as this API has it.
+const MOST_TEXTS: usize = 2048;
+
+/// Answers `POST /v1/embeddings`.
+pub(in crate::serve::http) async fn embeddings(
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let read = async {
+        let body = collect(body, shared.most_body_bytes).await?;
+        let asked: Asked = serde_json::from_slice(&body)
+            .map_err(|error| Refusal::bad(format!("the body is not what this call takes: {error}")))?;
+        let model = model_for(&shared, &asked.model, Form::Embeddings)?;
+        Ok::<_, OpenAiRefusal>((asked, model))
+    };
+    let (asked, model) = match read.await {
+        Ok((asked, model)) => (Some(asked), Ok(model)),
+        Err(refusal) => (None, Err(refusal)),
+    };
+    counted(&shared, model, async |model| {
+        let asked = asked.ok_or_else(Refusal::broken)?;
+        answer(&shared, &model, asked, &headers).await
+    })
+    .await
+}
+
+async fn answer(
+    shared: &Shared,
+    model: &Arc<Model>,
+    asked: Asked,
+    headers: &HeaderMap,
+) -> Result<Response, OpenAiRefusal> {
+    let texts = match asked.input {
+        Input::One(text) => vec![text],
+        Input::Many(texts) if texts.is_empty() => return Err(unsupported("`input` is an empty list").into()),
+        Input::Many(texts) if texts.len() > MOST_TEXTS => {
+            return Err(unsupported(&format!("`input` has more than {MOST_TEXTS} texts")).into());
+        }
+        Input::Many(texts) => texts,
+        Input::Tokens(_) => {
+            return Err(unsupported("`input` must be text: tokens mean what this model's own tokenizer says").into());
+        }
+    };
+    let requests = texts.into_iter().map(|text| Request::from(Item::Text(text)));
+    let answered = answering::answer(model, requests.collect(), &manner(headers)?, &shared.aside).await?;
+    let mut data = Vec::with_capacity(answered.outcomes.len());
+    for (index, outcome) in answered.outcomes.iter().enumerate() {
+        let output = outcome
+            .as_ref()
+            .map_err(|why| Refusal::bad(format!("text {index} has no embedding: {why}")))?;
+        let values = numbers(output).ok_or_else(Refusal::broken)?;
+        if asked.dimensions.is_some_and(|wanted| wanted != values.len() as u64) {
+            let has = format!("the model's embeddings have {} dimensions, and no others", values.len());
+            return Err(unsupported(&has).into());
+        }
+        let embedding = match asked.encoding_format {
+            Encoding::Float => json!(values),
+            Encoding::Base64 => {
+                let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+                json!(STANDARD.encode(bytes))
+            }
+        };
+        data.push(json!({"object": "embedding", "index": index, "embedding": embedding}));
+    }
+    let tokens = answered.given_tokens;
+    let document = json!({
+        "object": "list",
+        "data": data,
+        "model": asked.model,
+        "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+    });
+    Ok(Json(document).into_response())
+}
+
+/// Gives the numbers of the first answer.
+fn numbers(output: &Output) -> Option<&[f32]> {
+    match output {
+        Output::Record(record) => match record.answers.first() {
+            Some((_, Answer::Numbers { values, .. })) => Some(values),
+            _ => None,
+        },
+        Output::Tensors(_) => None,
+    }
+}

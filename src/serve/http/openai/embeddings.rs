@@ -7,7 +7,7 @@ use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{OpenAiRefusal, counted, model_for, unsupported};
@@ -100,22 +100,47 @@ async fn answer(
             return Err(unsupported(&has).into());
         }
         let embedding = match asked.encoding_format {
-            Encoding::Float => json!(values),
+            Encoding::Float => Numbers::Plain(values),
             Encoding::Base64 => {
                 let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-                json!(STANDARD.encode(bytes))
+                Numbers::Packed(STANDARD.encode(bytes))
             }
         };
-        data.push(json!({"object": "embedding", "index": index, "embedding": embedding}));
+        let object = "embedding";
+        data.push(Embedding { object, index, embedding });
     }
     let tokens = answered.given_tokens;
-    let document = json!({
-        "object": "list",
-        "data": data,
-        "model": asked.model,
-        "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
-    });
+    let document = List {
+        object: "list",
+        data,
+        model: &asked.model,
+        usage: json!({"prompt_tokens": tokens, "total_tokens": tokens}),
+    };
     Ok(Json(document).into_response())
+}
+
+// Written as they are: a tree of values would make each number a longer one.
+#[derive(Serialize)]
+struct List<'a> {
+    object: &'static str,
+    data: Vec<Embedding<'a>>,
+    model: &'a str,
+    usage: Value,
+}
+
+#[derive(Serialize)]
+struct Embedding<'a> {
+    object: &'static str,
+    index: usize,
+    embedding: Numbers<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Numbers<'a> {
+    Plain(&'a [f32]),
+    /// Little end first, in base64.
+    Packed(String),
 }
 
 /// Gives the numbers of the first answer.

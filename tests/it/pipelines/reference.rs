@@ -138,24 +138,9 @@ fn texts_become_the_tokens_of_hugging_faces_tokenizers() {
     }
 }
 
-/// A context of MiniLM whose answers are cosines.
-fn minilm(postprocessing: &str) -> tempfile::TempDir {
-    let folder = tempfile::tempdir_in(deps::repository().join("target")).unwrap();
-    let model = deps::real_model("minilm");
-    for file in ["model.onnx", "tokenizer.json"] {
-        fs::hard_link(model.with_file_name(file), folder.path().join(file)).unwrap();
-    }
-    let text = format!(
-        "name: minilm\nversion: 1.0.0\nmodel: model.onnx\npreprocessing: {{tokenizer: tokenizer.json, max_length: 256}}\n\
-         postprocessing: {postprocessing}\n"
-    );
-    fs::write(folder.path().join("GPUXfile"), text).unwrap();
-    folder
-}
-
 #[test]
 fn two_sentences_of_one_meaning_are_alike_as_published() {
-    let folder = minilm("[mean_pool, cosine_similarity]");
+    let folder = deps::minilm("[mean_pool, cosine_similarity]");
     let gpux = Gpux::new().in_folder(folder.path());
     gpux.ok(["build", ".", "-t", "minilm:1"]);
     let answer = gpux.json([
@@ -184,7 +169,7 @@ fn cosines_of_ten_pairs_agree_with_python() {
     let expected: Vec<f64> = serde_json::from_slice(&python.stdout).unwrap();
     let pairs: Vec<Value> = serde_json::from_slice(&fs::read(pairs).unwrap()).unwrap();
     assert_eq!((expected.len(), pairs.len()), (10, 10));
-    let folder = minilm("[mean_pool, l2_normalize]");
+    let folder = deps::minilm("[mean_pool, l2_normalize]");
     let gpux = Gpux::new().in_folder(folder.path());
     let texts: Vec<&str> = pairs
         .iter()

@@ -98,3 +98,18 @@ pub fn repetitions(quick: usize, full: usize) -> usize {
         quick
     }
 }
+
+/// A context of MiniLM with steps that make texts its inputs, and these that make answers of its output.
+pub fn minilm(postprocessing: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir_in(repository().join("target")).unwrap();
+    let model = real_model("minilm");
+    for file in ["model.onnx", "tokenizer.json"] {
+        std::fs::hard_link(model.with_file_name(file), folder.path().join(file)).unwrap();
+    }
+    let text = format!(
+        "name: minilm\nversion: 1.0.0\nmodel: model.onnx\npreprocessing: {{tokenizer: tokenizer.json, max_length: 256}}\n\
+         postprocessing: {postprocessing}\n"
+    );
+    std::fs::write(folder.path().join("GPUXfile"), text).unwrap();
+    folder
+}

@@ -107,7 +107,11 @@ async fn answer(
             }
         };
         let object = "embedding";
-        data.push(Embedding { object, index, embedding });
+        data.push(Embedding {
+            object,
+            index,
+            embedding,
+        });
     }
     let tokens = answered.given_tokens;
     let document = List {

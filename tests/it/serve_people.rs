@@ -264,7 +264,7 @@ fn openai_s_own_client_gets_embeddings_completions_and_transcriptions() {
     );
     assert_eq!(
         (&embeddings["length"], &embeddings["tokens"]),
-        (&json!(384), &json!(17))
+        (&json!(384), &json!(19))
     );
     let wanted = gpux.json(["run", "fixtures/generate/gpt2", "the cat"]);
     let wanted = wanted["answers"][0]["answer"]["text"]["text"]

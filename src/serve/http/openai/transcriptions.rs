@@ -11,7 +11,7 @@ use serde_json::json;
 use super::{OpenAiRefusal, counted, model_for, unsupported};
 use crate::predict::{Answer, Item, Output, Request};
 use crate::serve::http::accept::collect;
-use crate::serve::http::predict::{fields, manner};
+use crate::serve::http::predict::{Field, fields, manner};
 use crate::serve::http::{Refusal, Shared};
 use crate::serve::{Form, Model, answering};
 
@@ -58,7 +58,7 @@ pub(in crate::serve::http) async fn transcriptions(
 }
 
 /// Reads the fields; one that would change the answer, and is not understood, is refused.
-fn read(fields: Vec<super::super::predict::Field>) -> Result<Asked, Refusal> {
+fn read(fields: Vec<Field>) -> Result<Asked, Refusal> {
     let mut asked = Asked::default();
     for field in fields {
         let text = std::str::from_utf8(&field.bytes).unwrap_or_default().trim();

@@ -53,7 +53,7 @@ enum Verb {
     Tune(tune::Args),
     #[command(hide = true)]
     Trial(trial::Args),
-    Serve(serve::Args),
+    Serve(Box<serve::Args>),
     Inspect(inspect::Args),
     Images(images::Args),
     Tag(tag::Args),
@@ -108,7 +108,7 @@ fn dispatch(verb: Verb, context: &Context) -> Result<(), Failure> {
         Verb::Bench(args) => bench::run(args, context),
         Verb::Tune(args) => tune::run(args, context),
         Verb::Trial(args) => trial::run(args, context),
-        Verb::Serve(args) => serve::run(args, context),
+        Verb::Serve(args) => serve::run(*args, context),
         Verb::Inspect(args) => inspect::run(args, context),
         Verb::Images(args) => images::run(args, context),
         Verb::Tag(args) => tag::run(args, context),

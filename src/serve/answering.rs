@@ -63,6 +63,8 @@ impl From<Error> for Unanswered {
 /// Says how a client's calls are to be made.
 #[derive(Clone, Debug, Default)]
 pub struct Manner {
+    /// As [`Request::tenant`].
+    pub tenant: Arc<str>,
     /// As [`Request::priority`].
     pub priority: u64,
     /// As [`Request::timeout`].
@@ -73,6 +75,7 @@ impl Manner {
     fn request(&self, inputs: Vec<Tensor>, words: Option<Words>) -> Request {
         Request {
             inputs,
+            tenant: Arc::clone(&self.tenant),
             priority: self.priority,
             timeout: self.timeout,
             words,
@@ -90,7 +93,7 @@ pub async fn answer(
     aside: &Arc<Semaphore>,
 ) -> Result<Answered, Unanswered> {
     // Who will be refused is not to cost anything first.
-    if let Some(full) = model.is_full() {
+    if let Some(full) = model.is_full_for(&manner.tenant) {
         return Err(full.into());
     }
     let answered = match model.skill().as_ref() {

@@ -1,8 +1,13 @@
 use std::time::Duration;
 
+use super::access::Denial;
+
 /// Says why a request was not answered.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
+    /// The caller may not do this, or not now.
+    #[error(transparent)]
+    Denied(#[from] Denial),
     /// No such model is served.
     #[error("there is no model `{}`", .0.escape_debug())]
     UnknownModel(String),

@@ -39,6 +39,7 @@ struct RequestLabels {
     model: String,
     version: String,
     code: u16,
+    tenant: Arc<str>,
 }
 
 impl Default for Metrics {
@@ -110,11 +111,12 @@ impl Metrics {
     }
 
     /// Counts a request that reached no model.
-    pub fn count_stray(&self, code: u16) {
+    pub fn count_stray(&self, tenant: &Arc<str>, code: u16) {
         let labels = RequestLabels {
             model: String::new(),
             version: String::new(),
             code,
+            tenant: Arc::clone(tenant),
         };
         self.requests.get_or_create(&labels).inc();
     }
@@ -189,12 +191,13 @@ impl ModelMetrics {
         add(&self.sums.queue_time, queue);
     }
 
-    /// Counts a request that was answered with a status code.
-    pub fn count_request(&self, code: u16, took: Duration) {
+    /// Counts a request of a tenant that was answered with a status code.
+    pub fn count_request(&self, tenant: &Arc<str>, code: u16, took: Duration) {
         let labels = RequestLabels {
             model: self.labels.model.clone(),
             version: self.labels.version.clone(),
             code,
+            tenant: Arc::clone(tenant),
         };
         self.requests.get_or_create(&labels).inc();
         let (count, time) = match code {

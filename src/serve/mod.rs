@@ -7,6 +7,7 @@
 //! A [`Repository`] holds what is served; each [`Model`] has one queue, and as many instances as it is given. The store
 //! is not known here: whoever starts a server gives it a [`ModelSource`].
 
+mod access;
 mod answering;
 mod error;
 mod executor;
@@ -23,6 +24,10 @@ mod speaker;
 #[cfg(unix)]
 pub mod worker;
 
+pub use access::{
+    Access, AccessOptions, Caller, Denial, NoRandom, Reloaded, TlsError, TlsFiles, Token, TokenFileError, TokenHash,
+    TokenRecord, WrongRecord, change_tokens, read_tokens,
+};
 pub use answering::StepTimes;
 pub use error::Error;
 pub use executor::{Executor, Fault, GenerateCall};

@@ -163,10 +163,8 @@ impl Model {
     }
 
     /// Refuses, where a request would find the queue full.
-    pub fn is_full(&self) -> Option<Error> {
-        let waiting = self.scheduler.waiting();
-        let name = || self.name.clone();
-        (waiting >= self.settings.queue_size).then(|| Error::Full { name: name(), waiting })
+    pub fn is_full_for(&self, tenant: &Arc<str>) -> Option<Error> {
+        self.scheduler.is_full_for(tenant)
     }
 
     /// Counts its sessions.

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::runtime;
 use tokio::sync::{Semaphore, watch};
 
+use super::access::{self, Access, AccessOptions, Hangup, Reloaded, Tls, TlsError, TokenFileError};
 use super::http::{self, Bounds, Listener, Origins};
 use super::{Metrics, ModelSource, Repository, State, grpc};
 
@@ -25,6 +26,8 @@ pub struct ServerOptions {
     pub most_body_bytes: usize,
     /// From where the server may be called.
     pub origins: Origins,
+    /// Who may call.
+    pub access: AccessOptions,
     /// How long requests may take to end once the server is told to stop.
     pub drain: Duration,
 }
@@ -37,7 +40,11 @@ pub enum Event {
         http: SocketAddr,
         grpc: Option<SocketAddr>,
         metrics: Option<SocketAddr>,
+        /// Whether it speaks TLS there.
+        is_tls: bool,
     },
+    /// Tokens or certificates were read again.
+    Reloaded(Reloaded),
     /// A model stands elsewhere than before.
     Model {
         name: String,
@@ -61,6 +68,12 @@ pub enum ServerError {
         #[source]
         source: io::Error,
     },
+    /// The tokens cannot be read.
+    #[error("the tokens cannot be read")]
+    Tokens(#[source] TokenFileError),
+    /// The files of TLS are not what they should be.
+    #[error("TLS cannot be spoken")]
+    Tls(#[source] TlsError),
     /// Requests were cut off.
     #[error("requests did not end within {} s and were cut off", .0.as_secs_f64())]
     CutOff(Duration),
@@ -91,6 +104,10 @@ async fn serve(
     tell: Arc<dyn Fn(Event) + Send + Sync>,
 ) -> Result<(), ServerError> {
     let mut signals = Signals::new().map_err(ServerError::Start)?;
+    let hangup = Hangup::new().map_err(ServerError::Start)?;
+    let access = Arc::new(Access::open(&options.access).map_err(ServerError::Tokens)?);
+    let tls = options.access.tls.as_ref().map(Tls::open).transpose();
+    let tls = tls.map_err(ServerError::Tls)?.map(Arc::new);
     let listener = bind(options.http).await?;
     let grpc_listener = bind_any(options.grpc).await?;
     let metrics_listener = bind_any(options.metrics).await?;
@@ -98,6 +115,7 @@ async fn serve(
     let shared = Arc::new(http::Shared {
         repository: Arc::clone(&repository),
         is_draining: AtomicBool::new(false),
+        access: Arc::clone(&access),
         most_body_bytes: options.most_body_bytes,
         origins: options.origins.clone(),
         aside: Arc::new(Semaphore::new(places_aside())),
@@ -108,26 +126,27 @@ async fn serve(
         http: address(&listener)?,
         grpc: grpc_listener.as_ref().map(address).transpose()?,
         metrics: metrics_listener.as_ref().map(address).transpose()?,
+        is_tls: tls.is_some(),
     });
     let (stop, stopped) = watch::channel(false);
+    let terms = http::Terms {
+        bounds: options.bounds,
+        tls: tls.clone(),
+        stop: stopped,
+    };
     let mut servers = tokio::task::JoinSet::new();
-    servers.spawn(http::serve(
-        listener,
-        http::router(Arc::clone(&shared)),
-        options.bounds,
-        stopped.clone(),
-    ));
+    servers.spawn(http::serve(listener, http::router(Arc::clone(&shared)), terms.clone()));
     if let Some(listener) = grpc_listener {
         let router = grpc::router(Arc::clone(&shared)).map_err(|error| ServerError::Start(io::Error::other(error)))?;
-        servers.spawn(http::serve(listener, router, options.bounds, stopped.clone()));
+        servers.spawn(http::serve(listener, router, terms.clone()));
     }
     if let Some(listener) = metrics_listener {
-        servers.spawn(http::serve(
-            listener,
-            http::metrics_router(Arc::clone(&shared)),
-            options.bounds,
-            stopped,
-        ));
+        servers.spawn(http::serve(listener, http::metrics_router(Arc::clone(&shared)), terms));
+    }
+    {
+        let tell = Arc::clone(&tell);
+        let told = move |reloaded| tell(Event::Reloaded(reloaded));
+        tokio::spawn(access::keep_fresh(access, tls, hangup, told));
     }
     let loading = {
         let (repository, tell) = (Arc::clone(&repository), Arc::clone(&tell));

@@ -49,13 +49,13 @@ fn documented_commands_exist() {
             .filter_map(|line| line.trim_start().strip_prefix("$ gpux "))
         {
             let words = words(line);
-            let verb: Vec<&str> = words[..words.len().min(2)]
+            let verb: Vec<&str> = words
                 .iter()
                 .copied()
-                .take(if matches!(words[0], "store" | "provider" | "export") {
-                    2
-                } else {
-                    1
+                .take(match words[..] {
+                    ["serve", "token", ..] => 3,
+                    ["store" | "provider" | "export", ..] => 2,
+                    _ => 1,
                 })
                 .collect();
             let known = helps.entry(verb.clone()).or_insert_with(|| help(&verb));

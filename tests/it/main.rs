@@ -37,6 +37,7 @@ mod registry_verbs;
 mod run;
 #[cfg(unix)]
 mod serve;
+mod serve_access;
 mod serve_people;
 mod store;
 mod support;

@@ -1,3 +1,6 @@
+mod access;
+mod token;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 #[cfg(unix)]
 use std::path::{Path, PathBuf};
@@ -13,15 +16,24 @@ use crate::serve::worker;
 use crate::serve::{self, Bounds, Event, Origins, ServerOptions, State};
 use crate::term::Term;
 
+use access::AccessArgs;
+
 /// Serve models over HTTP and gRPC, with the Open Inference Protocol v2
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    after_help = "\
 Examples:
   gpux serve digits:1.0.0
   gpux serve ghcr.io/me/resnet:1 small=./resnet18 --max-batch-size 16 --max-queue-delay 2ms
   curl localhost:8000/v2/models/digits
-SIGTERM and Ctrl-C end it once the requests that came are answered.")]
+  gpux serve token create --tenant acme
+SIGTERM and Ctrl-C end it once the requests that came are answered."
+)]
 pub struct Args {
+    #[command(subcommand)]
+    verb: Option<Verb>,
     /// What to serve: a reference, a folder with a GPUXfile or MODEL.onnx; NAME= gives it another name
     #[arg(value_name = "[NAME=]REF", required = true)]
     models: Vec<String>,
@@ -78,11 +90,21 @@ pub struct Args {
     #[arg(long, hide = true, value_name = "PLACE")]
     worker: Option<usize>,
     #[command(flatten)]
+    access: AccessArgs,
+    #[command(flatten)]
     engine: EngineArgs,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    Token(token::Args),
 }
 
 /// Serves until it is told to stop.
 pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
+    if let Some(Verb::Token(args)) = args.verb {
+        return token::run(args, context);
+    }
     let wishes = Wishes {
         max_batch_size: args.max_batch_size.map(|rows| rows as usize),
         max_queue_delay: args.max_queue_delay,
@@ -98,13 +120,7 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
     let served = Served::find(&args.models, &args.engine, wishes, context)?;
     let (own_host, own_port) = served.address()?;
     let host = args.host.or(own_host).unwrap_or(Ipv4Addr::LOCALHOST.into());
-    if !host.is_loopback() {
-        return Err(Failure::new(
-            Code::Usage,
-            format!("{host} can be reached from other machines, and whoever reaches it may call the models"),
-        )
-        .hint("listen on 127.0.0.1, and let a proxy with TLS and authentication stand before the server"));
-    }
+    let access = args.access.for_host(host, context)?;
     let options = ServerOptions {
         http: SocketAddr::new(host, args.port.or(own_port).unwrap_or(8000)),
         grpc: (!args.no_grpc).then(|| SocketAddr::new(host, args.grpc_port)),
@@ -115,6 +131,7 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
             hosts: args.allow_host,
             sites: args.allow_origin,
         },
+        access,
         drain: args.drain,
     };
     let term = context.term;
@@ -162,13 +179,19 @@ fn places(operand: &str, context: &Context) -> worker::Places {
 
 fn report(term: &Term, event: &Event) {
     match event {
-        Event::Listening { http, grpc, metrics } => {
-            term.tell(format_args!("serving on http://{http}"));
+        Event::Listening {
+            http,
+            grpc,
+            metrics,
+            is_tls,
+        } => {
+            let scheme = if *is_tls { "https" } else { "http" };
+            term.tell(format_args!("serving on {scheme}://{http}"));
             if let Some(grpc) = grpc {
                 term.tell(format_args!("gRPC on {grpc}"));
             }
             if let Some(metrics) = metrics {
-                term.tell(format_args!("metrics on http://{metrics}/metrics"));
+                term.tell(format_args!("metrics on {scheme}://{metrics}/metrics"));
             }
         }
         Event::Model { name, version, state } => match state {
@@ -186,6 +209,7 @@ fn report(term: &Term, event: &Event) {
             State::Failed(error) => term.warn(format_args!("{name}:{version} cannot be served: {error}")),
             State::Loading | State::Unloaded => {}
         },
+        Event::Reloaded(reloaded) => access::report(term, reloaded),
         Event::Draining => term.tell("finishing the requests that came"),
     }
 }

@@ -17,7 +17,7 @@ use super::status::http_code;
 use super::tensors;
 use crate::serve::http::Shared;
 use crate::serve::protocol::{EXTENSIONS, platform};
-use crate::serve::{self, Model, Statistics};
+use crate::serve::{self, Caller, Model, Statistics};
 use crate::tensor::Port;
 use crate::tensor::oip;
 
@@ -33,6 +33,11 @@ impl Inference {
     pub fn new(shared: Arc<Shared>) -> Self {
         Inference { shared }
     }
+}
+
+/// Tells who calls, as the layer before found out.
+fn caller<T>(request: &Request<T>) -> Caller {
+    request.extensions().get().cloned().unwrap_or_else(Caller::nobody)
 }
 
 /// Gives a version where one was asked for.
@@ -52,7 +57,9 @@ impl GrpcInferenceService for Inference {
     }
 
     async fn model_ready(&self, request: Request<ModelReadyRequest>) -> Result<Response<ModelReadyResponse>, Status> {
+        let caller = caller(&request);
         let request = request.into_inner();
+        caller.check(&request.name)?;
         let state = self.shared.repository.state(&request.name, asked(&request.version))?;
         let ready = matches!(state, serve::State::Ready(_));
         Ok(Response::new(ModelReadyResponse { ready }))
@@ -73,7 +80,9 @@ impl GrpcInferenceService for Inference {
         &self,
         request: Request<ModelMetadataRequest>,
     ) -> Result<Response<ModelMetadataResponse>, Status> {
+        let caller = caller(&request);
         let request = request.into_inner();
+        caller.check(&request.name)?;
         let model = self.shared.repository.find(&request.name, asked(&request.version))?;
         let ports = |ports: &[Port]| {
             let each = ports.iter().map(|port| TensorMetadata {
@@ -94,7 +103,8 @@ impl GrpcInferenceService for Inference {
 
     async fn model_infer(&self, request: Request<ModelInferRequest>) -> Result<Response<ModelInferResponse>, Status> {
         let timeout = client_timeout(request.metadata());
-        infer(&self.shared, request.into_inner(), timeout)
+        let caller = caller(&request);
+        infer(&self.shared, &caller, request.into_inner(), timeout)
             .await
             .map(Response::new)
     }
@@ -106,14 +116,23 @@ impl GrpcInferenceService for Inference {
         request: Request<Streaming<ModelInferRequest>>,
     ) -> Result<Response<Self::ModelStreamInferStream>, Status> {
         let timeout = client_timeout(request.metadata());
+        let caller = caller(&request);
         let mut requests = request.into_inner();
         let shared = Arc::clone(&self.shared);
         let (answers, stream) = tokio::sync::mpsc::channel(STREAM_ANSWERS);
         tokio::spawn(async move {
+            let mut is_first = true;
             while let Some(Ok(request)) = requests.next().await {
                 let id = request.id.clone();
+                // The stream was let through as its first request was.
+                let counted = if is_first { Ok(()) } else { caller.count() };
+                is_first = false;
+                let answer = async {
+                    counted?;
+                    infer(&shared, &caller, request, timeout).await
+                };
                 let answered = tokio::select! {
-                    answered = infer(&shared, request, timeout) => answered,
+                    answered = answer => answered,
                     // The client went away, and its request with it.
                     () = answers.closed() => return,
                 };
@@ -142,12 +161,17 @@ impl GrpcInferenceService for Inference {
         &self,
         request: Request<ModelStatisticsRequest>,
     ) -> Result<Response<ModelStatisticsResponse>, Status> {
+        let caller = caller(&request);
         let request = request.into_inner();
         let repository = &self.shared.repository;
-        let models = match request.name.is_empty() {
+        let mut models = match request.name.is_empty() {
             true => repository.ready(),
-            false => vec![repository.find(&request.name, asked(&request.version))?],
+            false => {
+                caller.check(&request.name)?;
+                vec![repository.find(&request.name, asked(&request.version))?]
+            }
         };
+        models.retain(|model| caller.may_call(model.name()));
         let model_stats = models.iter().map(|model| statistics(model)).collect();
         Ok(Response::new(ModelStatisticsResponse { model_stats }))
     }
@@ -156,9 +180,11 @@ impl GrpcInferenceService for Inference {
         &self,
         request: Request<RepositoryIndexRequest>,
     ) -> Result<Response<RepositoryIndexResponse>, Status> {
+        let caller = caller(&request);
         let only_ready = request.into_inner().ready;
         let statuses = self.shared.repository.index().into_iter();
-        let wanted = statuses.filter(|status| !only_ready || status.state == "READY");
+        let theirs = statuses.filter(|status| caller.may_call(&status.name));
+        let wanted = theirs.filter(|status| !only_ready || status.state == "READY");
         let models = wanted.map(|status| ModelIndex {
             name: status.name,
             version: status.version,
@@ -192,26 +218,34 @@ fn no_control() -> Status {
 /// Answers one request and counts it.
 async fn infer(
     shared: &Shared,
+    caller: &Caller,
     request: ModelInferRequest,
     timeout: Option<Duration>,
 ) -> Result<ModelInferResponse, Status> {
     let began = Instant::now();
-    let found = shared
-        .repository
-        .find(&request.model_name, asked(&request.model_version));
+    let find = || {
+        shared
+            .repository
+            .find(&request.model_name, asked(&request.model_version))
+    };
+    let found = caller.check(&request.model_name).and_then(|()| find());
     let model = found.map_err(|error| {
         let status = Status::from(error);
-        shared.repository.metrics().count_stray(http_code(&status));
+        shared
+            .repository
+            .metrics()
+            .count_stray(caller.tenant(), http_code(&status));
         status
     })?;
-    let answer = answer(&model, request, timeout).await;
+    let answer = answer(&model, caller, request, timeout).await;
     let code = answer.as_ref().map_or_else(http_code, |_| 200);
-    model.metrics().count_request(code, began.elapsed());
+    model.metrics().count_request(caller.tenant(), code, began.elapsed());
     answer
 }
 
 async fn answer(
     model: &Model,
+    caller: &Caller,
     request: ModelInferRequest,
     timeout: Option<Duration>,
 ) -> Result<ModelInferResponse, Status> {
@@ -232,6 +266,7 @@ async fn answer(
     let answer = model
         .call(serve::Request {
             inputs,
+            tenant: Arc::clone(caller.tenant()),
             priority: tensors::whole(request.parameters.get("priority")).unwrap_or(0),
             timeout: own.map(Duration::from_micros).into_iter().chain(timeout).min(),
             words: None,

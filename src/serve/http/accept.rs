@@ -11,11 +11,14 @@ use axum::http::StatusCode;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio_rustls::server::TlsStream;
 
 use super::Refusal;
+use crate::serve::access::Tls;
 
 /// Is a port that is listened on.
 pub struct Listener(TcpListener);
@@ -25,6 +28,8 @@ pub struct Listener(TcpListener);
 pub struct Bounds {
     /// How many connections are held at once.
     pub connections: usize,
+    /// How long the handshake of TLS may take.
+    pub handshake_time: Duration,
     /// How long the head of a request may take.
     pub head_time: Duration,
     /// How many bytes the head of a request may have.
@@ -37,6 +42,7 @@ impl Default for Bounds {
     fn default() -> Self {
         Bounds {
             connections: 16_384,
+            handshake_time: Duration::from_secs(10),
             head_time: Duration::from_secs(10),
             head_bytes: 64 << 10,
             streams: 128,
@@ -59,9 +65,20 @@ impl Listener {
     }
 }
 
-/// Answers connections until `stop` is set, then finishes the requests that came.
-pub async fn serve(listener: Listener, router: Router, bounds: Bounds, mut stop: watch::Receiver<bool>) {
-    let places = Arc::new(Semaphore::new(bounds.connections));
+/// Is what holds for every connection.
+#[derive(Clone, Debug)]
+pub(in crate::serve) struct Terms {
+    pub bounds: Bounds,
+    /// `None` where no TLS is spoken.
+    pub tls: Option<Arc<Tls>>,
+    /// Is set once the server is to stop.
+    pub stop: watch::Receiver<bool>,
+}
+
+/// Answers connections until the server is to stop, then finishes the requests that came.
+pub(in crate::serve) async fn serve(listener: Listener, router: Router, terms: Terms) {
+    let mut stop = terms.stop.clone();
+    let places = Arc::new(Semaphore::new(terms.bounds.connections));
     let mut connections = JoinSet::new();
     loop {
         // A place first: connections that would find none wait in the system's own queue.
@@ -76,8 +93,7 @@ pub async fn serve(listener: Listener, router: Router, bounds: Bounds, mut stop:
         };
         match accepted {
             Ok((stream, _)) => {
-                let connection = connection(stream, router.clone(), bounds, stop.clone(), place);
-                connections.spawn(connection);
+                connections.spawn(connection(stream, router.clone(), terms.clone(), place));
             }
             // Too many open files, most likely: others will close some.
             Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
@@ -88,15 +104,38 @@ pub async fn serve(listener: Listener, router: Router, bounds: Bounds, mut stop:
     while connections.join_next().await.is_some() {}
 }
 
-async fn connection(
-    stream: TcpStream,
-    router: Router,
-    bounds: Bounds,
-    mut stop: watch::Receiver<bool>,
-    _place: OwnedSemaphorePermit,
-) {
+async fn connection(stream: TcpStream, router: Router, mut terms: Terms, _place: OwnedSemaphorePermit) {
     // Answers are written whole, so nothing is gained by holding back a small one.
     let _ = stream.set_nodelay(true);
+    let Some(tls) = terms.tls.take() else {
+        return exchange(stream, router, terms).await;
+    };
+    let mut stop = terms.stop.clone();
+    let handshake = tokio::time::timeout(terms.bounds.handshake_time, shake_hands(stream, &tls));
+    tokio::select! {
+        // Why a handshake failed, the client is told by TLS itself.
+        shaken = handshake => if let Ok(Some(stream)) = shaken { exchange(stream, router, terms).await },
+        () = stopped(&mut stop) => {}
+    }
+}
+
+/// Begins TLS; to a client that begins without, says so.
+async fn shake_hands(mut stream: TcpStream, tls: &Tls) -> Option<TlsStream<TcpStream>> {
+    const HANDSHAKE: u8 = 0x16;
+    const PLAIN: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: 52\r\n\
+        Connection: close\r\n\r\n{\"error\": \"this port speaks TLS: call it by https\"}\n";
+    let mut first = [0];
+    if stream.peek(&mut first).await.ok()? == 1 && first[0] != HANDSHAKE {
+        stream.write_all(PLAIN).await.ok()?;
+        stream.shutdown().await.ok()?;
+        return None;
+    }
+    tls.acceptor().accept(stream).await.ok()
+}
+
+/// Answers the requests of a connection.
+async fn exchange(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, router: Router, terms: Terms) {
+    let Terms { bounds, mut stop, .. } = terms;
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()

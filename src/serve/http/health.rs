@@ -1,20 +1,23 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use axum::extract::{Path, State};
+use axum::extract::{Extension, Path, State};
 use axum::http::StatusCode;
 
 use super::metadata::ModelPath;
 use super::{Refusal, Shared};
-use crate::serve;
+use crate::serve::{self, Caller};
 
 /// Tells that the process answers.
 pub(super) async fn live() -> StatusCode {
     StatusCode::OK
 }
 
-/// Tells whether every model is ready, and the server not about to stop.
-pub(super) async fn ready(State(shared): State<Arc<Shared>>) -> Result<StatusCode, Refusal> {
+/// Tells whether every model is ready, and the server not about to stop; names only models that are the caller's.
+pub(super) async fn ready(
+    State(shared): State<Arc<Shared>>,
+    Extension(caller): Extension<Caller>,
+) -> Result<StatusCode, Refusal> {
     if shared.is_draining.load(Ordering::Relaxed) {
         return Err(Refusal::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -26,7 +29,7 @@ pub(super) async fn ready(State(shared): State<Arc<Shared>>) -> Result<StatusCod
     }
     let mut waited_for: Vec<String> = Vec::new();
     for status in shared.repository.index() {
-        if status.state != "READY" {
+        if status.state != "READY" && caller.may_call(&status.name) {
             waited_for.push(format!("{}:{} {}", status.name, status.version, status.state));
         }
     }

@@ -2,13 +2,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, State};
+use axum::extract::{Extension, Path, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::metadata::ModelPath;
 use super::{Refusal, Shared};
-use crate::serve::{self, Model};
+use crate::serve::{self, Caller, Model};
 use crate::tensor::oip;
 
 /// How much of a body is JSON, where a binary part follows.
@@ -20,25 +20,31 @@ pub(super) const LARGE_BYTES: usize = 256 << 10;
 pub(super) async fn infer(
     State(shared): State<Arc<Shared>>,
     Path(path): Path<ModelPath>,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
     let began = Instant::now();
     let model = match shared.repository.find(&path.model, path.version.as_deref()) {
         Ok(model) => model,
-        Err(error) => return shared.stray(error.into()),
+        Err(error) => return shared.stray(&caller, error.into()),
     };
-    let response = match answer(&shared, &model, &headers, body).await {
+    let response = match answer(&shared, (&model, &caller), &headers, body).await {
         Ok(response) => response,
         Err(refusal) => refusal.into_response(),
     };
     model
         .metrics()
-        .count_request(response.status().as_u16(), began.elapsed());
+        .count_request(caller.tenant(), response.status().as_u16(), began.elapsed());
     response
 }
 
-async fn answer(shared: &Shared, model: &Arc<Model>, headers: &HeaderMap, body: Body) -> Result<Response, Refusal> {
+async fn answer(
+    shared: &Shared,
+    (model, caller): (&Arc<Model>, &Caller),
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Response, Refusal> {
     let header_bytes = header_bytes(headers)?;
     if headers.contains_key(header::CONTENT_ENCODING) {
         return Err(Refusal::new(
@@ -54,6 +60,7 @@ async fn answer(shared: &Shared, model: &Arc<Model>, headers: &HeaderMap, body: 
     };
     let request = serve::Request {
         inputs: asked.inputs,
+        tenant: Arc::clone(caller.tenant()),
         priority: asked.priority,
         timeout: (asked.timeout_us > 0).then(|| Duration::from_micros(asked.timeout_us)),
         words: None,

@@ -2,11 +2,12 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::{Extension, Path, State};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Refusal, Shared};
+use crate::serve::Caller;
 use crate::serve::protocol::{EXTENSIONS, platform};
 use crate::tensor::Port;
 use crate::tensor::oip::{datatype, shape};
@@ -76,14 +77,19 @@ struct IndexRequest {
 }
 
 /// Lists the models.
-pub(super) async fn index(State(shared): State<Arc<Shared>>, body: Bytes) -> Result<Json<Value>, Refusal> {
+pub(super) async fn index(
+    State(shared): State<Arc<Shared>>,
+    Extension(caller): Extension<Caller>,
+    body: Bytes,
+) -> Result<Json<Value>, Refusal> {
     let asked: IndexRequest = match body.is_empty() {
         true => IndexRequest::default(),
         false => serde_json::from_slice(&body)
             .map_err(|error| Refusal::bad(format!("the body is not {{\"ready\": …}}: {error}")))?,
     };
     let statuses = shared.repository.index().into_iter();
-    let wanted = statuses.filter(|status| !asked.ready || status.state == "READY");
+    let theirs = statuses.filter(|status| caller.may_call(&status.name));
+    let wanted = theirs.filter(|status| !asked.ready || status.state == "READY");
     let each = wanted.map(|status| {
         json!({"name": status.name, "version": status.version, "state": status.state, "reason": status.reason})
     });

@@ -2,6 +2,7 @@
 
 mod accept;
 mod guard;
+mod head;
 mod health;
 mod infer;
 mod metadata;
@@ -21,10 +22,13 @@ use axum::routing::{get, post};
 use tokio::sync::Semaphore;
 
 use super::Repository;
+use super::access::{self, Access, Caller};
 
-pub use accept::{Bounds, Listener, serve};
+pub use accept::{Bounds, Listener};
+pub(super) use accept::{Terms, serve};
 pub use guard::Origins;
 pub(super) use guard::check;
+use head::Head;
 pub(super) use refusal::Refusal;
 
 /// Is what every handler knows.
@@ -34,6 +38,8 @@ pub struct Shared {
     pub repository: Arc<Repository>,
     /// Whether the server is about to stop, and so no longer ready.
     pub is_draining: AtomicBool,
+    /// Who may call.
+    pub access: Arc<Access>,
     /// The longest body of a request. Units: bytes.
     pub most_body_bytes: usize,
     /// From where the server may be called.
@@ -46,10 +52,10 @@ pub struct Shared {
 
 impl Shared {
     /// Counts a request that reached no model, and answers it.
-    fn stray(&self, refusal: Refusal) -> Response {
-        let response = refusal.into_response();
-        self.repository.metrics().count_stray(response.status().as_u16());
-        response
+    fn stray(&self, caller: &Caller, refusal: Refusal) -> Response {
+        let code = refusal.status().as_u16();
+        self.repository.metrics().count_stray(caller.tenant(), code);
+        refusal.into_response()
     }
 }
 
@@ -82,6 +88,7 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/audio/transcriptions", post(openai::transcriptions))
         .fallback(refusal::unknown_path)
         .method_not_allowed_fallback(refusal::wrong_method)
+        .layer(middleware::from_fn_with_state(Arc::clone(&shared), access::admit_http))
         .layer(middleware::from_fn_with_state(Arc::clone(&shared), guard::check))
         .with_state(shared)
 }
@@ -92,6 +99,10 @@ pub fn metrics_router(shared: Arc<Shared>) -> Router {
         .route("/metrics", get(statistics::metrics))
         .fallback(refusal::unknown_path)
         .method_not_allowed_fallback(refusal::wrong_method)
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&shared),
+            access::admit_metrics,
+        ))
         .layer(middleware::from_fn_with_state(Arc::clone(&shared), guard::check))
         .with_state(shared)
 }

@@ -3,8 +3,8 @@ use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use crate::serve::Error;
 use crate::serve::executor::chain;
+use crate::serve::{Denial, Error};
 use crate::tensor::oip;
 
 /// Is an answer that says why there is no other: `{"error": …}` with a status code.
@@ -12,7 +12,9 @@ use crate::tensor::oip;
 pub(in crate::serve) struct Refusal {
     status: StatusCode,
     message: String,
-    retry_after_seconds: Option<u32>,
+    retry_after_seconds: Option<u64>,
+    /// What a client must show, where it showed nothing that counts.
+    challenge: Option<&'static str>,
 }
 
 impl Refusal {
@@ -21,12 +23,32 @@ impl Refusal {
             status,
             message: message.into(),
             retry_after_seconds: None,
+            challenge: None,
         }
     }
 
     /// Refuses a request whose form is wrong.
     pub fn bad(message: impl Into<String>) -> Self {
         Refusal::new(StatusCode::BAD_REQUEST, message)
+    }
+}
+
+impl From<Denial> for Refusal {
+    fn from(denial: Denial) -> Self {
+        let (status, challenge) = match denial {
+            Denial::NoToken => (StatusCode::UNAUTHORIZED, Some(r#"Bearer realm="gpux""#)),
+            Denial::Unknown | Denial::Expired => (
+                StatusCode::UNAUTHORIZED,
+                Some(r#"Bearer realm="gpux", error="invalid_token""#),
+            ),
+            Denial::TooOften(_) | Denial::AtOnce(_) => (StatusCode::TOO_MANY_REQUESTS, None),
+            Denial::NotAdmin | Denial::NoMetrics => (StatusCode::FORBIDDEN, None),
+        };
+        Refusal {
+            challenge,
+            retry_after_seconds: denial.retry_after_seconds(),
+            ..Refusal::new(status, denial.to_string())
+        }
     }
 }
 
@@ -65,6 +87,11 @@ impl Refusal {
                 .headers_mut()
                 .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
+        if let Some(challenge) = self.challenge {
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
         response
     }
 }
@@ -72,6 +99,7 @@ impl Refusal {
 impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
         let status = match &error {
+            Error::Denied(denial) => return Refusal::from(*denial),
             Error::UnknownModel(_) | Error::UnknownVersion { .. } => StatusCode::NOT_FOUND,
             Error::Full { .. } => StatusCode::TOO_MANY_REQUESTS,
             Error::NotReady { .. } | Error::Closing(_) => StatusCode::SERVICE_UNAVAILABLE,
@@ -84,9 +112,8 @@ impl From<Error> for Refusal {
         };
         let is_passing = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
         Refusal {
-            status,
-            message: chain(&error),
             retry_after_seconds: is_passing.then_some(1),
+            ..Refusal::new(status, chain(&error))
         }
     }
 }

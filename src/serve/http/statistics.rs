@@ -2,14 +2,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{Extension, Path, State};
 use axum::http::header;
 use axum::response::IntoResponse;
 use serde_json::{Value, json};
 
 use super::metadata::ModelPath;
 use super::{Refusal, Shared};
-use crate::serve::Model;
+use crate::serve::{Caller, Model};
 
 /// Tells what a model has done, in the form of Triton's statistics.
 pub(super) async fn model(
@@ -21,9 +21,10 @@ pub(super) async fn model(
 }
 
 /// Tells what every model that is ready has done.
-pub(super) async fn all(State(shared): State<Arc<Shared>>) -> Json<Value> {
+pub(super) async fn all(State(shared): State<Arc<Shared>>, Extension(caller): Extension<Caller>) -> Json<Value> {
     let ready = shared.repository.ready();
-    let each: Vec<Value> = ready.iter().map(|model| statistics(model)).collect();
+    let theirs = ready.iter().filter(|model| caller.may_call(model.name()));
+    let each: Vec<Value> = theirs.map(|model| statistics(model)).collect();
     Json(json!({"model_stats": each}))
 }
 

@@ -22,6 +22,8 @@ use queue::{Job, Joining, Queue};
 #[derive(Debug, Default)]
 pub struct Request {
     pub inputs: Vec<Tensor>,
+    /// Whose it is: tenants take turns, and none fills the queue of another.
+    pub tenant: Arc<str>,
     /// 1 is the most urgent; 0 is the model's own, behind every other.
     pub priority: u64,
     /// How long the client waits; the model's own time-out where it is shorter.
@@ -172,6 +174,7 @@ impl Scheduler {
         let job = Job {
             inputs: request.inputs,
             words: request.words,
+            tenant: request.tenant,
             candidate,
             arrived,
             deadline: timeout.map(|timeout| arrived + timeout),
@@ -187,11 +190,18 @@ impl Scheduler {
         if state.queue.len() >= self.shared.settings.queue_size {
             let stale = state.queue.take_stale(arrived);
             let waiting = state.queue.len();
-            if waiting >= self.shared.settings.queue_size {
+            let is_full = waiting >= self.shared.settings.queue_size;
+            let name = self.shared.name.clone();
+            let full = Error::Full { name, waiting };
+            let displaced = is_full.then(|| state.queue.make_room_for(&job.tenant)).flatten();
+            let is_refused = is_full && displaced.is_none();
+            if is_refused {
                 drop(state);
                 self.shared.give_up(stale);
-                let name = self.shared.name.clone();
-                return Err(Error::Full { name, waiting });
+                return Err(full);
+            }
+            if let Some(displaced) = displaced {
+                displaced.refuse(full);
             }
             self.shared.give_up(stale);
         }
@@ -200,6 +210,17 @@ impl Scheduler {
         drop(state);
         self.shared.changed.notify_one();
         Ok(receiver)
+    }
+
+    /// Says that the queue is full, where a request of a tenant would be refused.
+    pub fn is_full_for(&self, tenant: &Arc<str>) -> Option<Error> {
+        let state = self.shared.lock();
+        let waiting = state.queue.len();
+        let is_full = waiting >= self.shared.settings.queue_size && state.queue.longer_than(tenant).is_none();
+        is_full.then(|| Error::Full {
+            name: self.shared.name.clone(),
+            waiting,
+        })
     }
 
     /// Gives how many requests wait.

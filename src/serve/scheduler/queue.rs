@@ -1,6 +1,11 @@
 //! The requests that wait for a model, and which of them go together. Pure: it is told the time.
+//!
+//! Tenants take turns. Each request is stamped with when it would start if its tenant's rows went one after the other, on a
+//! clock that stands at the request answered last; the lowest stamp goes first (start-time fair queueing). A tenant alone
+//! is answered in the order in which it asked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
@@ -17,6 +22,7 @@ use super::{Answer, Words};
 pub(super) struct Job {
     pub inputs: Vec<Tensor>,
     pub words: Option<Words>,
+    pub tenant: Arc<str>,
     pub candidate: Candidate,
     pub arrived: Instant,
     pub deadline: Option<Instant>,
@@ -59,43 +65,92 @@ pub(super) enum Next {
 /// Holds the requests that wait, the most urgent first.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    /// By urgency (lower is more urgent), then by arrival.
-    jobs: BTreeMap<(u64, u64), Job>,
+    /// By urgency; lower is more urgent. None is empty.
+    classes: BTreeMap<u64, Class>,
     arrivals: u64,
+    /// How many requests of each tenant wait; none is 0.
+    waiting: HashMap<Arc<str>, usize>,
+}
+
+/// Holds the requests of one urgency.
+#[derive(Debug, Default)]
+struct Class {
+    /// By stamp, then by arrival. Units of the stamp: rows.
+    jobs: BTreeMap<(u64, u64), Job>,
+    /// The stamp of the request that was answered last.
+    clock: u64,
+    /// Where the rows of each tenant end.
+    ends: HashMap<Arc<str>, u64>,
+}
+
+/// Says where a request stands: its urgency, its stamp and its arrival.
+type Place = (u64, u64, u64);
+
+impl Class {
+    fn stamp(&mut self, job: &Job) -> u64 {
+        let end = self.ends.get(&job.tenant).copied().unwrap_or(0);
+        let start = self.clock.max(end);
+        let end = start.saturating_add(rows_of(job));
+        self.ends.insert(Arc::clone(&job.tenant), end);
+        start
+    }
+}
+
+/// Gives what a request counts for.
+fn rows_of(job: &Job) -> u64 {
+    u64::try_from(job.candidate.rows).unwrap_or(u64::MAX).max(1)
 }
 
 impl Queue {
     pub fn len(&self) -> usize {
-        self.jobs.len()
+        self.classes.values().map(|class| class.jobs.len()).sum()
     }
 
     pub fn push(&mut self, urgency: u64, job: Job) {
-        self.jobs.insert((urgency, self.arrivals), job);
+        *self.waiting.entry(Arc::clone(&job.tenant)).or_default() += 1;
+        let class = self.classes.entry(urgency).or_default();
+        let stamp = class.stamp(&job);
+        class.jobs.insert((stamp, self.arrivals), job);
         self.arrivals += 1;
+    }
+
+    /// Makes room in a full queue for a request of a tenant: takes out the last request of the tenant that has the most
+    /// of them, unless that would leave it with fewer than the other.
+    pub fn make_room_for(&mut self, tenant: &Arc<str>) -> Option<Job> {
+        let longest = self.longer_than(tenant)?;
+        let last = self.places().rev().find(|(_, job)| job.tenant == longest);
+        let (place, _) = last?;
+        self.withdraw(place)
+    }
+
+    /// Finds the tenant that has the most requests, where it would have as many as another after giving one up.
+    pub fn longer_than(&self, tenant: &Arc<str>) -> Option<Arc<str>> {
+        let own = self.waiting.get(tenant).copied().unwrap_or(0);
+        let (longest, &count) = self.waiting.iter().max_by_key(|(_, count)| **count)?;
+        (count > own + 1).then(|| Arc::clone(longest))
     }
 
     /// Takes out what is no longer wanted: the abandoned, and those whose deadline is over.
     pub fn take_stale(&mut self, now: Instant) -> Vec<Job> {
         let is_late = |job: &Job| job.deadline.is_some_and(|deadline| deadline <= now);
-        self.jobs
-            .extract_if(.., |_, job| job.is_abandoned() || is_late(job))
-            .map(|(_, job)| job)
-            .collect()
+        let stale = self.places().filter(|(_, job)| job.is_abandoned() || is_late(job));
+        let stale: Vec<Place> = stale.map(|(place, _)| place).collect();
+        stale.into_iter().filter_map(|place| self.withdraw(place)).collect()
     }
 
     /// Takes the most urgent request and those that go with it, unless it is worth waiting for more of them.
     pub fn next(&mut self, joining: Joining, now: Instant) -> Next {
-        let Some((_, first)) = self.jobs.first_key_value() else {
+        let Some((_, first)) = self.places().next() else {
             return Next::Nothing;
         };
         let mut rows = first.candidate.rows;
-        let mut keys: Vec<(u64, u64)> = Vec::new();
+        let mut places: Vec<Place> = Vec::new();
         let mut is_full = first.candidate.key.is_none() || rows >= joining.most_rows;
         let key = first.candidate.key.as_ref();
         let until = first.arrived + joining.delay;
-        for (at, (&place, job)) in self.jobs.iter().enumerate() {
+        for (at, (place, job)) in self.places().enumerate() {
             if at == 0 {
-                keys.push(place);
+                places.push(place);
             } else if is_full {
                 break;
             } else if job.candidate.key.as_ref() == key {
@@ -105,19 +160,63 @@ impl Queue {
                     break;
                 }
                 rows += job.candidate.rows;
-                keys.push(place);
+                places.push(place);
                 is_full = rows >= joining.most_rows;
             }
         }
         if !is_full && now < until {
             return Next::Until(until);
         }
-        Next::Jobs(keys.iter().filter_map(|place| self.jobs.remove(place)).collect())
+        for &(urgency, stamp, _) in &places {
+            if let Some(class) = self.classes.get_mut(&urgency) {
+                class.clock = class.clock.max(stamp);
+            }
+        }
+        Next::Jobs(places.into_iter().filter_map(|place| self.remove(place)).collect())
     }
 
     /// Takes everything.
     pub fn drain(&mut self) -> Vec<Job> {
-        std::mem::take(&mut self.jobs).into_values().collect()
+        self.waiting.clear();
+        let classes = std::mem::take(&mut self.classes);
+        classes
+            .into_values()
+            .flat_map(|class| class.jobs.into_values())
+            .collect()
+    }
+
+    /// Goes through the requests in the order in which they are answered.
+    fn places(&self) -> impl DoubleEndedIterator<Item = (Place, &Job)> {
+        self.classes.iter().flat_map(|(&urgency, class)| {
+            let each = class.jobs.iter();
+            each.map(move |(&(stamp, arrival), job)| ((urgency, stamp, arrival), job))
+        })
+    }
+
+    /// Takes out a request that is not answered, so that it counts for nothing.
+    fn withdraw(&mut self, place: Place) -> Option<Job> {
+        let job = self.remove(place)?;
+        let class = self.classes.get_mut(&place.0);
+        if let Some(end) = class.and_then(|class| class.ends.get_mut(&job.tenant)) {
+            *end = end.saturating_sub(rows_of(&job));
+        }
+        Some(job)
+    }
+
+    fn remove(&mut self, (urgency, stamp, arrival): Place) -> Option<Job> {
+        let class = self.classes.get_mut(&urgency)?;
+        let job = class.jobs.remove(&(stamp, arrival))?;
+        if class.jobs.is_empty() {
+            // Whoever comes next is in nobody's debt.
+            self.classes.remove(&urgency);
+        }
+        if let Some(count) = self.waiting.get_mut(&job.tenant) {
+            *count -= 1;
+            if *count == 0 {
+                self.waiting.remove(&job.tenant);
+            }
+        }
+        Some(job)
     }
 }
 
@@ -161,6 +260,10 @@ mod tests {
 
         /// Adds a request of `rows` × `columns` that arrived after `at` milliseconds.
         fn push(&mut self, urgency: u64, rows: usize, columns: usize, at: u32) {
+            self.push_of("", (urgency, rows, columns), at);
+        }
+
+        fn push_of(&mut self, tenant: &str, (urgency, rows, columns): (u64, usize, usize), at: u32) {
             let inputs = vec![Tensor::from_vec([rows, columns], vec![0f32; rows * columns]).unwrap()];
             let (answer, receiver) = oneshot::channel();
             self.receivers.push(receiver);
@@ -170,6 +273,7 @@ mod tests {
                     candidate: stacking().candidate(&inputs),
                     inputs,
                     words: None,
+                    tenant: tenant.into(),
                     arrived: self.start + MS * at,
                     deadline: None,
                     cancel: Cancel::default(),
@@ -250,11 +354,98 @@ mod tests {
             bench.push(0, 1, 3, 0);
         }
         bench.receivers.remove(0);
-        let places: Vec<_> = bench.queue.jobs.keys().copied().collect();
-        bench.queue.jobs.get_mut(&places[1]).unwrap().deadline = Some(bench.start + MS);
-        bench.queue.jobs.get_mut(&places[2]).unwrap().cancel.cancel();
+        let jobs = &mut bench.queue.classes.get_mut(&0).unwrap().jobs;
+        let places: Vec<_> = jobs.keys().copied().collect();
+        jobs.get_mut(&places[1]).unwrap().deadline = Some(bench.start + MS);
+        jobs.get_mut(&places[2]).unwrap().cancel.cancel();
         assert_eq!(bench.queue.take_stale(bench.start).len(), 2);
         assert_eq!(bench.queue.take_stale(bench.start + MS).len(), 1);
         assert_eq!(bench.queue.len(), 1);
+    }
+
+    /// The tenants of the next requests, one a call.
+    fn turns(bench: &mut Bench, count: usize) -> String {
+        let joining = Joining {
+            most_rows: 1,
+            delay: Duration::ZERO,
+        };
+        let mut turns = String::new();
+        for _ in 0..count {
+            if let Next::Jobs(jobs) = bench.queue.next(joining, bench.start) {
+                turns.push_str(&jobs[0].tenant);
+            }
+        }
+        turns
+    }
+
+    #[test]
+    fn tenants_take_turns_however_many_requests_one_has_waiting() {
+        let mut bench = Bench::new();
+        for _ in 0..100 {
+            bench.push_of("a", (0, 1, 3), 0);
+        }
+        assert_eq!(turns(&mut bench, 10), "aaaaaaaaaa");
+        for _ in 0..3 {
+            bench.push_of("b", (0, 1, 3), 1);
+        }
+        bench.push_of("c", (0, 1, 3), 2);
+        // Each waits for one request of each other, and for the one of `a` whose turn it is.
+        let turns = turns(&mut bench, 8);
+        assert!(
+            turns.find('b').unwrap() <= 2 && turns.find('c').unwrap() <= 3,
+            "{turns}"
+        );
+        assert!(turns.rfind('b').unwrap() <= 6, "{turns}");
+    }
+
+    #[test]
+    fn a_tenant_that_asks_again_at_once_gets_every_second_call_and_no_more() {
+        let mut bench = Bench::new();
+        for _ in 0..100 {
+            bench.push_of("a", (0, 1, 3), 0);
+        }
+        bench.push_of("b", (0, 1, 3), 0);
+        let mut all = String::new();
+        for _ in 0..40 {
+            let turn = turns(&mut bench, 1);
+            if turn == "b" {
+                bench.push_of("b", (0, 1, 3), 0);
+            }
+            all.push_str(&turn);
+        }
+        assert!((19..=21).contains(&all.matches('b').count()), "{all}");
+        assert!(!all.contains("aaa") && !all.contains("bbb"), "{all}");
+    }
+
+    #[test]
+    fn rows_count_and_not_requests_and_urgency_goes_before_turns() {
+        let mut bench = Bench::new();
+        for _ in 0..20 {
+            bench.push_of("a", (5, 4, 3), 0);
+            bench.push_of("b", (5, 1, 3), 0);
+        }
+        bench.push_of("a", (1, 1, 3), 0);
+        let turns = turns(&mut bench, 21);
+        assert!(turns.starts_with('a'), "{turns}");
+        assert!((15..=17).contains(&turns.matches('b').count()), "{turns}");
+    }
+
+    #[test]
+    fn a_tenant_that_floods_gives_up_its_last_requests_for_those_of_another() {
+        let mut bench = Bench::new();
+        for at in 0..6 {
+            bench.push_of("a", (0, 1, 3), at);
+        }
+        let tenant: Arc<str> = "b".into();
+        for left in [5, 4, 3] {
+            let job = bench.queue.make_room_for(&tenant).unwrap();
+            assert_eq!((&*job.tenant, job.arrived), ("a", bench.start + MS * left));
+            bench.push_of("b", (0, 1, 3), 9);
+        }
+        assert!(bench.queue.make_room_for(&tenant).is_none());
+        assert!(bench.queue.make_room_for(&"a".into()).is_none());
+        assert!(bench.queue.make_room_for(&"c".into()).is_some());
+        assert_eq!(bench.queue.drain().len(), 5);
+        assert!(bench.queue.make_room_for(&tenant).is_none());
     }
 }

@@ -57,6 +57,7 @@ impl Server {
             let mut seen = String::new();
             for line in lines.by_ref().map_while(Result::ok) {
                 if let Some(address) = line.strip_prefix(prefix) {
+                    let address = address.trim_start_matches("http://").trim_start_matches("https://");
                     return address.trim_end_matches("/metrics").parse::<SocketAddr>().unwrap();
                 }
                 seen.push_str(&line);
@@ -64,9 +65,9 @@ impl Server {
             }
             panic!("the server did not start: {seen}");
         };
-        let http = address("serving on http://");
+        let http = address("serving on ");
         let grpc = address("gRPC on ");
-        let metrics = address("metrics on http://");
+        let metrics = address("metrics on ");
         let told = Arc::new(Mutex::new(String::new()));
         let heard = Arc::clone(&told);
         thread::spawn(move || {
@@ -82,6 +83,20 @@ impl Server {
             grpc,
             metrics,
             told,
+        }
+    }
+
+    /// Waits until the server has told something.
+    #[track_caller]
+    pub fn hear(&self, words: &str) {
+        let until = Instant::now() + PATIENCE;
+        while !self.told.lock().unwrap().contains(words) {
+            assert!(
+                Instant::now() < until,
+                "`{words}` is not in: {}",
+                self.told.lock().unwrap()
+            );
+            thread::sleep(Duration::from_millis(10));
         }
     }
 
@@ -153,6 +168,7 @@ pub fn signal(id: u32, name: &str) {
     let id = rustix::process::Pid::from_raw(id as i32).unwrap();
     let signal = match name {
         "TERM" => rustix::process::Signal::TERM,
+        "HUP" => rustix::process::Signal::HUP,
         "KILL" => rustix::process::Signal::KILL,
         other => panic!("{other}"),
     };
@@ -191,6 +207,11 @@ pub fn connect(to: SocketAddr) -> TcpStream {
 
 /// Reads an answer up to the end of the connection; what is no answer has status 0.
 pub fn read(stream: &mut TcpStream) -> Response {
+    read_from(stream)
+}
+
+/// Reads an answer as [`read`] does, from whatever carries it.
+pub fn read_from(stream: &mut impl Read) -> Response {
     let mut whole = Vec::new();
     // A reset behind the answer takes nothing of it away.
     let _ = stream.read_to_end(&mut whole);

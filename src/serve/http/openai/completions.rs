@@ -5,7 +5,6 @@ use std::time::Instant;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
@@ -19,7 +18,7 @@ use crate::predict::{Item, Request};
 use crate::serve::answering::{self, Manner, Spoken};
 use crate::serve::http::accept::collect;
 use crate::serve::http::predict::{manner, timing};
-use crate::serve::http::{Refusal, Shared};
+use crate::serve::http::{Head, Refusal, Shared};
 use crate::serve::{Form, Model, Words};
 
 /// Is a body of this call. What would change the text and is not understood is refused, and not ignored.
@@ -65,16 +64,12 @@ const MOST_PROMPTS: usize = 64;
 const EVENTS: usize = 64;
 
 /// Answers `POST /v1/completions`.
-pub(in crate::serve::http) async fn completions(
-    State(shared): State<Arc<Shared>>,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
+pub(in crate::serve::http) async fn completions(State(shared): State<Arc<Shared>>, head: Head, body: Body) -> Response {
     let read = async {
         let body = collect(body, shared.most_body_bytes).await?;
         let asked: Asked = serde_json::from_slice(&body)
             .map_err(|error| Refusal::bad(format!("the body is not what this call takes: {error}")))?;
-        let model = model_for(&shared, &asked.model, Form::Completions)?;
+        let model = model_for(&shared, &head.caller, &asked.model, Form::Completions)?;
         Ok::<_, OpenAiRefusal>((asked, model))
     };
     let (asked, model) = match read.await {
@@ -83,15 +78,15 @@ pub(in crate::serve::http) async fn completions(
     };
     if let (Some(Asked { stream: true, .. }), Ok(model)) = (&asked, &model) {
         let model = Arc::clone(model);
-        return match asked.map(|asked| stream(&shared, model, asked, &headers)) {
+        return match asked.map(|asked| stream(&shared, model, asked, &head)) {
             Some(Ok(response)) => response,
             Some(Err(refusal)) => refusal.into_response(),
             None => Refusal::broken().into_response(),
         };
     }
-    counted(&shared, model, async |model| {
+    counted(&shared, &head, model, async |model| {
         let asked = asked.ok_or_else(Refusal::broken)?;
-        answer(&shared, &model, asked, &headers).await
+        answer(&shared, &model, asked, &head).await
     })
     .await
 }
@@ -142,13 +137,8 @@ fn usage(given: usize, made: usize) -> Value {
     json!({"prompt_tokens": given, "completion_tokens": made, "total_tokens": given + made})
 }
 
-async fn answer(
-    shared: &Shared,
-    model: &Arc<Model>,
-    asked: Asked,
-    headers: &HeaderMap,
-) -> Result<Response, OpenAiRefusal> {
-    let manner = manner(headers)?;
+async fn answer(shared: &Shared, model: &Arc<Model>, asked: Asked, head: &Head) -> Result<Response, OpenAiRefusal> {
+    let manner = manner(head)?;
     let (mut choices, mut given, mut made) = (Vec::new(), 0, 0);
     let began = Instant::now();
     let mut times = crate::serve::StepTimes::default();
@@ -184,18 +174,13 @@ fn id() -> String {
 }
 
 /// Answers by server-sent events, one for each part of the text.
-fn stream(
-    shared: &Arc<Shared>,
-    model: Arc<Model>,
-    asked: Asked,
-    headers: &HeaderMap,
-) -> Result<Response, OpenAiRefusal> {
+fn stream(shared: &Arc<Shared>, model: Arc<Model>, asked: Asked, head: &Head) -> Result<Response, OpenAiRefusal> {
     let prompts = asked.prompts()?;
-    let manner = manner(headers)?;
+    let manner = manner(head)?;
     if asked.echo {
         return Err(unsupported("`echo` and `stream` do not go together").into());
     }
-    if let Some(full) = model.is_full() {
+    if let Some(full) = model.is_full_for(&manner.tenant) {
         return Err(full.into());
     }
     let (events, receiver) = mpsc::channel(EVENTS);
@@ -216,7 +201,7 @@ fn stream(
                 code
             }
         };
-        model.metrics().count_request(code, began.elapsed());
+        model.metrics().count_request(&manner.tenant, code, began.elapsed());
     });
     let stream = ReceiverStream::new(receiver);
     Ok(Sse::new(stream).keep_alive(KeepAlive::default()).into_response())

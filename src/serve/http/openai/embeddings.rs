@@ -3,7 +3,6 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -14,7 +13,7 @@ use super::{OpenAiRefusal, counted, model_for, unsupported};
 use crate::predict::{Answer, Item, Output, Request};
 use crate::serve::http::accept::collect;
 use crate::serve::http::predict::manner;
-use crate::serve::http::{Refusal, Shared};
+use crate::serve::http::{Head, Refusal, Shared};
 use crate::serve::{Form, Model, answering};
 
 #[derive(Deserialize)]
@@ -47,35 +46,26 @@ enum Encoding {
 const MOST_TEXTS: usize = 2048;
 
 /// Answers `POST /v1/embeddings`.
-pub(in crate::serve::http) async fn embeddings(
-    State(shared): State<Arc<Shared>>,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
+pub(in crate::serve::http) async fn embeddings(State(shared): State<Arc<Shared>>, head: Head, body: Body) -> Response {
     let read = async {
         let body = collect(body, shared.most_body_bytes).await?;
         let asked: Asked = serde_json::from_slice(&body)
             .map_err(|error| Refusal::bad(format!("the body is not what this call takes: {error}")))?;
-        let model = model_for(&shared, &asked.model, Form::Embeddings)?;
+        let model = model_for(&shared, &head.caller, &asked.model, Form::Embeddings)?;
         Ok::<_, OpenAiRefusal>((asked, model))
     };
     let (asked, model) = match read.await {
         Ok((asked, model)) => (Some(asked), Ok(model)),
         Err(refusal) => (None, Err(refusal)),
     };
-    counted(&shared, model, async |model| {
+    counted(&shared, &head, model, async |model| {
         let asked = asked.ok_or_else(Refusal::broken)?;
-        answer(&shared, &model, asked, &headers).await
+        answer(&shared, &model, asked, &head).await
     })
     .await
 }
 
-async fn answer(
-    shared: &Shared,
-    model: &Arc<Model>,
-    asked: Asked,
-    headers: &HeaderMap,
-) -> Result<Response, OpenAiRefusal> {
+async fn answer(shared: &Shared, model: &Arc<Model>, asked: Asked, head: &Head) -> Result<Response, OpenAiRefusal> {
     let texts = match asked.input {
         Input::One(text) => vec![text],
         Input::Many(texts) if texts.is_empty() => return Err(unsupported("`input` is an empty list").into()),
@@ -88,7 +78,7 @@ async fn answer(
         }
     };
     let requests = texts.into_iter().map(|text| Request::from(Item::Text(text)));
-    let answered = answering::answer(model, requests.collect(), &manner(headers)?, &shared.aside).await?;
+    let answered = answering::answer(model, requests.collect(), &manner(head)?, &shared.aside).await?;
     let mut data = Vec::with_capacity(answered.outcomes.len());
     for (index, outcome) in answered.outcomes.iter().enumerate() {
         let output = outcome

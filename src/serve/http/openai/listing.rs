@@ -1,22 +1,26 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{Extension, Path, State};
 use serde_json::{Value, json};
 
 use super::OpenAiRefusal;
 use crate::predict::Modality;
 use crate::serve::http::metadata::{ModelPath, port};
 use crate::serve::http::{Refusal, Shared};
-use crate::serve::{Form, Model, State as Standing, Status};
+use crate::serve::{Caller, Form, Model, State as Standing, Status};
 
 /// Answers `GET /v1/models`: each name once, as it answers calls without a version.
-pub(in crate::serve::http) async fn list(State(shared): State<Arc<Shared>>) -> Json<Value> {
+pub(in crate::serve::http) async fn list(
+    State(shared): State<Arc<Shared>>,
+    Extension(caller): Extension<Caller>,
+) -> Json<Value> {
     let mut names: Vec<String> = shared
         .repository
         .index()
         .into_iter()
         .map(|status| status.name)
+        .filter(|name| caller.may_call(name))
         .collect();
     names.dedup();
     let data: Vec<Value> = names.iter().filter_map(|name| describe(&shared, name).ok()).collect();

@@ -16,8 +16,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
-use super::{Refusal, Shared};
-use crate::serve::{Form, Model};
+use super::{Head, Refusal, Shared};
+use crate::serve::{Caller, Error, Form, Model};
 
 /// Is a refusal in the form of this API: `{"error": {"message", "type", …}}`.
 #[derive(Debug)]
@@ -36,11 +36,14 @@ impl IntoResponse for OpenAiRefusal {
 }
 
 /// Finds the model of a body, `NAME` or `NAME:VERSION`, which must allow this call.
-fn model_for(shared: &Shared, asked: &str, form: Form) -> Result<Arc<Model>, Refusal> {
-    let found = shared.repository.find(asked, None);
-    let model = match (found, asked.rsplit_once(':')) {
+fn model_for(shared: &Shared, caller: &Caller, asked: &str, form: Form) -> Result<Arc<Model>, Refusal> {
+    let find = |name: &str, version: Option<&str>| -> Result<Arc<Model>, Error> {
+        caller.check(name)?;
+        shared.repository.find(name, version)
+    };
+    let model = match (find(asked, None), asked.rsplit_once(':')) {
         (Ok(model), _) => model,
-        (Err(_), Some((name, version))) => shared.repository.find(name, Some(version))?,
+        (Err(_), Some((name, version))) => find(name, Some(version))?,
         (Err(error), None) => return Err(error.into()),
     };
     if !model.skill().forms().contains(&form) {
@@ -64,6 +67,7 @@ fn unsupported(what: &str) -> Refusal {
 /// Answers, and counts the request of the model that it found.
 async fn counted<F>(
     shared: &Shared,
+    head: &Head,
     model: Result<Arc<Model>, OpenAiRefusal>,
     answer: impl FnOnce(Arc<Model>) -> F,
 ) -> Response
@@ -75,7 +79,10 @@ where
         Ok(model) => model,
         Err(refusal) => {
             let response = refusal.into_response();
-            shared.repository.metrics().count_stray(response.status().as_u16());
+            shared
+                .repository
+                .metrics()
+                .count_stray(head.caller.tenant(), response.status().as_u16());
             return response;
         }
     };
@@ -84,7 +91,7 @@ where
         .unwrap_or_else(IntoResponse::into_response);
     model
         .metrics()
-        .count_request(response.status().as_u16(), began.elapsed());
+        .count_request(head.caller.tenant(), response.status().as_u16(), began.elapsed());
     response
 }
 

@@ -3,7 +3,6 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::HeaderMap;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
@@ -12,7 +11,7 @@ use super::{OpenAiRefusal, counted, model_for, unsupported};
 use crate::predict::{Answer, Item, Output, Request};
 use crate::serve::http::accept::collect;
 use crate::serve::http::predict::{Field, fields, manner};
-use crate::serve::http::{Refusal, Shared};
+use crate::serve::http::{Head, Refusal, Shared};
 use crate::serve::{Form, Model, answering};
 
 /// Is what a form asks for.
@@ -33,26 +32,26 @@ enum TextForm {
 /// Answers `POST /v1/audio/transcriptions`.
 pub(in crate::serve::http) async fn transcriptions(
     State(shared): State<Arc<Shared>>,
-    headers: HeaderMap,
+    head: Head,
     body: Body,
 ) -> Response {
     let read = async {
         let body = collect(body, shared.most_body_bytes).await?;
-        let asked = read(fields(&headers, body).await?)?;
+        let asked = read(fields(&head.headers, body).await?)?;
         let name = asked
             .model
             .as_deref()
             .ok_or_else(|| Refusal::bad("the form must have `model`"))?;
-        let model = model_for(&shared, name, Form::Transcriptions)?;
+        let model = model_for(&shared, &head.caller, name, Form::Transcriptions)?;
         Ok::<_, OpenAiRefusal>((asked, model))
     };
     let (asked, model) = match read.await {
         Ok((asked, model)) => (Some(asked), Ok(model)),
         Err(refusal) => (None, Err(refusal)),
     };
-    counted(&shared, model, async |model| {
+    counted(&shared, &head, model, async |model| {
         let asked = asked.ok_or_else(Refusal::broken)?;
-        answer(&shared, &model, asked, &headers).await
+        answer(&shared, &model, asked, &head).await
     })
     .await
 }
@@ -83,17 +82,12 @@ fn read(fields: Vec<Field>) -> Result<Asked, Refusal> {
     Ok(asked)
 }
 
-async fn answer(
-    shared: &Shared,
-    model: &Arc<Model>,
-    asked: Asked,
-    headers: &HeaderMap,
-) -> Result<Response, OpenAiRefusal> {
+async fn answer(shared: &Shared, model: &Arc<Model>, asked: Asked, head: &Head) -> Result<Response, OpenAiRefusal> {
     let file = asked
         .file
         .ok_or_else(|| Refusal::bad("the form must have `file`, a sound"))?;
     let requests = vec![Request::from(Item::Sound(file))];
-    let mut answered = answering::answer(model, requests, &manner(headers)?, &shared.aside).await?;
+    let mut answered = answering::answer(model, requests, &manner(head)?, &shared.aside).await?;
     let output = answered.outcomes.remove(0).map_err(Refusal::bad)?;
     let text = text(output).ok_or_else(Refusal::broken)?;
     Ok(match asked.form {

@@ -13,7 +13,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::metadata::ModelPath;
-use super::{Refusal, Shared};
+use super::{Head, Refusal, Shared};
 use crate::predict::Request;
 use crate::serve::answering::{self, Manner, Unanswered};
 use crate::serve::{Model, StepTimes};
@@ -40,17 +40,17 @@ impl Thing {
 pub(super) async fn predict(
     State(shared): State<Arc<Shared>>,
     Path(path): Path<ModelPath>,
-    headers: HeaderMap,
+    head: Head,
     body: Body,
 ) -> Response {
-    run(&shared, path, &headers, body, Shape::Answers).await
+    run(&shared, path, &head, body, Shape::Answers).await
 }
 
 /// Answers `POST /v1/models/{m}:predict` as KServe's first protocol wants it.
 pub(super) async fn kserve(
     State(shared): State<Arc<Shared>>,
     Path(path): Path<ModelPath>,
-    headers: HeaderMap,
+    head: Head,
     body: Body,
 ) -> Response {
     let Some(model) = path.model.strip_suffix(":predict") else {
@@ -61,7 +61,7 @@ pub(super) async fn kserve(
         model: model.to_owned(),
         version: None,
     };
-    run(&shared, path, &headers, body, Shape::Predictions).await
+    run(&shared, path, &head, body, Shape::Predictions).await
 }
 
 /// Says which document the answers become.
@@ -73,30 +73,30 @@ enum Shape {
     Predictions,
 }
 
-async fn run(shared: &Shared, path: ModelPath, headers: &HeaderMap, body: Body, shape: Shape) -> Response {
+async fn run(shared: &Shared, path: ModelPath, head: &Head, body: Body, shape: Shape) -> Response {
     let began = Instant::now();
     let model = match shared.repository.find(&path.model, path.version.as_deref()) {
         Ok(model) => model,
-        Err(error) => return shared.stray(error.into()),
+        Err(error) => return shared.stray(&head.caller, error.into()),
     };
-    let answered = answer(shared, &model, headers, body, (shape, began)).await;
+    let answered = answer(shared, &model, head, body, (shape, began)).await;
     let response = answered.unwrap_or_else(IntoResponse::into_response);
     model
         .metrics()
-        .count_request(response.status().as_u16(), began.elapsed());
+        .count_request(head.caller.tenant(), response.status().as_u16(), began.elapsed());
     response
 }
 
 async fn answer(
     shared: &Shared,
     model: &Arc<Model>,
-    headers: &HeaderMap,
+    head: &Head,
     body: Body,
     (shape, began): (Shape, Instant),
 ) -> Result<Response, Refusal> {
-    let manner = manner(headers)?;
+    let manner = manner(head)?;
     let body = super::accept::collect(body, shared.most_body_bytes).await?;
-    let things = read(model, headers, body, shape).await?;
+    let things = read(model, &head.headers, body, shape).await?;
     let (labels, requests): (Vec<_>, Vec<_>) = things.into_iter().map(|thing| (thing.label, thing.request)).unzip();
     let answered = answering::answer(model, requests, &manner, &shared.aside).await?;
     let document = match shape {
@@ -107,8 +107,8 @@ async fn answer(
 }
 
 /// Reads how the calls are to be made: `x-gpux-priority` and `x-gpux-timeout` in milliseconds.
-pub(super) fn manner(headers: &HeaderMap) -> Result<Manner, Refusal> {
-    let number = |name: &str| match headers.get(name) {
+pub(super) fn manner(head: &Head) -> Result<Manner, Refusal> {
+    let number = |name: &str| match head.headers.get(name) {
         None => Ok(None),
         Some(value) => {
             let number = value.to_str().ok().and_then(|text| text.trim().parse::<u64>().ok());
@@ -119,6 +119,7 @@ pub(super) fn manner(headers: &HeaderMap) -> Result<Manner, Refusal> {
         }
     };
     Ok(Manner {
+        tenant: Arc::clone(head.caller.tenant()),
         priority: number("x-gpux-priority")?.unwrap_or_default(),
         timeout: number("x-gpux-timeout")?.map(Duration::from_millis),
     })

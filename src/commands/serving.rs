@@ -1,43 +1,54 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::env;
 use crate::gpuxfile::Gpuxfile;
-use crate::oci::Reference;
-use crate::pipeline::Pipeline;
+use crate::oci::{Descriptor, Reference};
 use crate::predict::Predictor;
 use crate::runtime::Session;
 #[cfg(unix)]
 use crate::serve::worker::Worker;
-use crate::serve::{Executor, Loaded, ModelName, ModelSource, Settings, Skill, SourceError, Speaker, Version};
+use crate::serve::{
+    Executor, Loaded, Look, ModelName, ModelSource, Moved, Settings, Skill, SourceError, Speaker, Version,
+};
+use crate::tensor::{Signature, Tensor};
+use crate::transfer;
 
 use super::opened::{EngineArgs, Opened, Purpose};
+use super::remote::RemoteArgs;
+use super::serve::place::{Named, Pinned, Place};
 use super::subject::Subject;
-use super::{Code, Context, Failure, OrFail};
+use super::{Code, Context, Failure, OrFail, synthetic};
 
 /// Is what the user wants served: references, folders and files, and what the command line says of them.
 pub struct Served {
     context: Context,
     engine: EngineArgs,
     wishes: Wishes,
-    operands: BTreeMap<(ModelName, Version), String>,
-    order: Vec<(ModelName, Version)>,
+    places: Mutex<BTreeMap<Key, Place>>,
+    order: Vec<Key>,
     /// Where the GPUXfile of the last operand wants to be served.
     address: (Option<String>, Option<u16>),
-    /// Whether models are loaded into this process, and not each into one of its own.
-    in_process: bool,
 }
 
+type Key = (ModelName, Version);
+
 /// Is what the command line says of how models are served; it wins over their GPUXfiles.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Wishes {
     pub max_batch_size: Option<usize>,
     pub max_queue_delay: Option<std::time::Duration>,
     pub queue_size: Option<usize>,
     pub instances: Option<usize>,
     pub timeout: Option<std::time::Duration>,
+    /// Whether models are loaded into this process, and not each into one of its own.
     pub in_process: bool,
+    /// Whether models answer a call before they are ready.
+    pub warm_up: bool,
+    /// The devices that instances are placed on, in turn.
+    pub devices: Vec<u32>,
 }
 
 impl Served {
@@ -50,40 +61,34 @@ impl Served {
         wishes: Wishes,
         context: &Context,
     ) -> Result<Served, Failure> {
-        let mut served = Served {
-            context: context.clone(),
-            engine: engine.clone(),
-            wishes,
-            operands: BTreeMap::new(),
-            order: Vec::new(),
-            address: (None, None),
-            in_process: wishes.in_process,
-        };
+        let mut places: BTreeMap<Key, Place> = BTreeMap::new();
+        let mut order = Vec::new();
+        let mut address = (None, None);
         for operand in operands {
-            let (named, operand) = divide(operand);
-            let subject = Subject::open(operand, context)?;
-            let gpuxfile = subject.gpuxfile.as_ref();
-            let name = named.or_else(|| Some(gpuxfile?.name.value.as_str()));
-            let name = name.unwrap_or_else(|| stem(operand)).to_owned();
-            let version = version_of(operand, &subject);
-            let key = (name, version);
-            if let Some(other) = served.operands.insert(key.clone(), operand.to_owned()) {
-                let (name, version) = key;
+            let named = Named::find(operand, context)?;
+            let operand = named.place.operand.clone();
+            let key = (named.name, named.version);
+            if let Some(other) = places.insert(key.clone(), named.place) {
+                let ((name, version), other) = (key, other.operand);
                 return Err(Failure::new(
                     Code::Usage,
                     format!("`{other}` and `{operand}` are both `{name}` in version `{version}`"),
                 )
                 .hint(format!("give one of them another name: `OTHER={operand}`")));
             }
-            served.order.push(key);
-            let own = gpuxfile.map(|gpuxfile| &gpuxfile.serving);
-            served.address = own.map_or((None, None), |own| (own.host.clone(), own.port));
+            order.push(key);
+            address = (named.serving.host, named.serving.port);
         }
-        Ok(served)
+        Ok(Served {
+            context: context.clone(),
+            engine: engine.clone(),
+            wishes,
+            places: Mutex::new(places),
+            order,
+            address,
+        })
     }
-}
 
-impl Served {
     /// Gives the address and port that the GPUXfile wants, where one model alone is served.
     ///
     /// Errors: the address is none.
@@ -100,94 +105,65 @@ impl Served {
         });
         Ok((host.transpose()?, *port))
     }
-}
 
-impl ModelSource for Served {
-    fn models(&self) -> Vec<(ModelName, Version)> {
-        self.order.clone()
+    fn places(&self) -> MutexGuard<'_, BTreeMap<Key, Place>> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn load(&self, name: &str, version: &str) -> Result<Loaded, SourceError> {
-        let operand = self.operands.get(&(name.to_owned(), version.to_owned()));
-        let operand = operand.ok_or_else(|| SourceError(format!("`{name}:{version}` is not one of those to serve")))?;
+    fn place(&self, key: &Key) -> Result<Place, SourceError> {
+        let place = self.places().get(key).cloned();
+        place.ok_or_else(|| SourceError(format!("`{}:{}` is not one of those to serve", key.0, key.1)))
+    }
+
+    fn open(&self, place: &Place) -> Result<Loaded, SourceError> {
+        let pinned = place.pin(&self.context)?;
         #[cfg(unix)]
-        if !self.in_process {
-            let at = self.order.iter().position(|(other, of)| other == name && of == version);
-            return self.open_apart(operand, at.unwrap_or_default());
+        if !self.wishes.in_process {
+            return self.open_apart(place, pinned);
         }
-        self.open(operand, true).map_err(SourceError::from)
+        let subject = self.subject(place, pinned)?;
+        Ok(self.here(&place.operand).load(subject, true)?)
     }
-}
 
-impl From<Failure> for SourceError {
-    fn from(failure: Failure) -> Self {
-        let causes = failure.causes();
-        SourceError([&[failure.what().to_owned()], causes.as_slice()].concat().join(": "))
-    }
-}
-
-impl Served {
-    fn open(&self, operand: &str, speaks_to_people: bool) -> Result<Loaded, Failure> {
-        let opened = Opened::open(operand, &self.engine, Purpose::Many, &self.context)?;
-        let skill = Arc::new(self.skill(&opened.subject, speaks_to_people)?);
-        let (settings, instances) = self.settings(opened.subject.gpuxfile.as_ref());
-        let provider = opened.provider.name().to_owned();
-        let (subject, first, watchdog) = opened.into_parts();
-        let digest = subject.digest(&self.context)?.to_string();
-        let signature = subject.signature.clone();
-        let mut sessions = vec![first];
-        while sessions.len() < instances {
-            let another = Opened::open(operand, &self.engine, Purpose::Many, &self.context)?;
-            sessions.push(another.into_parts().1);
+    fn here<'a>(&'a self, operand: &'a str) -> Here<'a> {
+        Here {
+            operand,
+            engine: &self.engine,
+            wishes: &self.wishes,
+            context: &self.context,
         }
-        let executor = |mut sessions: Vec<Box<dyn Session>>| -> Box<dyn Executor> {
-            match skill.as_ref() {
-                Skill::Generates(_) => Box::new(Speaker::new(Arc::clone(&skill), sessions)),
-                Skill::Answers(_) => Box::new(sessions.swap_remove(0)),
-            }
-        };
-        let executors = sessions.into_iter().map(executor).collect();
-        Ok(Loaded {
-            signature,
-            executors,
-            provider,
-            digest,
-            settings,
-            skill,
-            held: Box::new((subject, watchdog)),
-        })
     }
 
-    /// Gets ready what the model does for people; a worker, which is given tensors, needs it for what it generates only.
-    fn skill(&self, subject: &Subject, meets_people: bool) -> Result<Skill, Failure> {
-        if let Some(generator) = subject.generator(&self.context)? {
-            return Ok(Skill::Generates(Box::new(generator)));
+    fn subject(&self, place: &Place, pinned: Option<Pinned>) -> Result<Subject, Failure> {
+        match pinned {
+            Some(pinned) => open_pinned(pinned, &place.operand, &self.context),
+            None => Subject::open(&place.operand, &self.context),
         }
-        let steps = match meets_people {
-            true => subject.pipeline(&self.context)?,
-            false => None,
-        };
-        let pipeline = steps.unwrap_or_else(|| Pipeline::without_steps(&subject.signature));
-        Ok(Skill::Answers(Box::new(Predictor::new(pipeline))))
-    }
-
-    /// Loads the only model, in this process.
-    pub fn load_here(&self) -> Result<Loaded, SourceError> {
-        let operand = self.operands.values().next().map_or("", String::as_str);
-        self.open(operand, false).map_err(SourceError::from)
     }
 
     /// Loads a model in a process of its own.
+    ///
+    /// An artifact is named by its descriptor: a worker that is started again loads the same, also where the tag has moved.
     #[cfg(unix)]
-    fn open_apart(&self, operand: &str, at: usize) -> Result<Loaded, SourceError> {
+    fn open_apart(&self, place: &Place, pinned: Option<Pinned>) -> Result<Loaded, SourceError> {
         let context = &self.context;
         let executable = context.env.executable.clone();
         let executable = executable.ok_or_else(|| SourceError("gpux does not know where it lies".into()))?;
         let arguments = context.env.arguments.clone();
         let variables = context.env.for_workers.clone();
+        let operand = place.operand.clone();
+        let what = || format!("cannot open `{}`", place.operand);
+        let descriptor = pinned
+            .as_ref()
+            .map(|pinned| serde_json::json!(pinned.descriptor).to_string());
         let recipe = move || {
             let mut command = std::process::Command::new(&executable);
-            command.args(&arguments).arg("--worker").arg(at.to_string());
+            command.args(&arguments).arg("--worker").arg(&operand);
+            command.args(
+                descriptor
+                    .iter()
+                    .flat_map(|descriptor| ["--worker-descriptor", descriptor]),
+            );
             command
                 .env_clear()
                 .envs(variables.iter().map(|(name, value)| (name, value)));
@@ -205,68 +181,259 @@ impl Served {
                 description.digest
             ));
         }
-        let subject = Subject::open(operand, context)?;
-        let skill = Arc::new(self.skill(&subject, true)?);
+        // The worker's own lease ends with it, and the next is to find the same.
+        let held = pinned
+            .as_ref()
+            .map(|pinned| context.store()?.lease(&[pinned.descriptor.digest]).or_fail(what));
+        let held = held.transpose()?;
+        let skill = Arc::new(skill(&self.subject(place, pinned)?, true, context)?);
         let boxed = |executor| Box::new(executor) as Box<dyn Executor>;
         Ok(Loaded {
+            warm_up: self.wishes.warm_up(&description.signature, &skill),
             signature: description.signature,
             executors: executors.into_iter().map(boxed).collect(),
             provider: description.provider,
             digest: description.digest,
             settings: description.settings,
             skill,
-            held: Box::new(worker),
+            memory: Some(worker.memory()),
+            held: Box::new((worker, held)),
         })
     }
 
+    /// Looks whether a reference names something else now; `Some` where it does, or where that cannot be told for a new reason.
+    fn look(&self, key: &Key, place: &Place, look: Look) -> Option<Result<(), SourceError>> {
+        let reference = place
+            .reference
+            .as_ref()
+            .filter(|reference| reference.digest().is_none())?;
+        let asked = match look {
+            Look::Registries if reference.is_local() => return None,
+            Look::Registries => bring(reference, &self.context),
+            Look::Here => Ok(()),
+        };
+        let found = asked.and_then(|()| {
+            let found = self.context.store()?.resolve(reference);
+            found.or_fail(|| format!("`{reference}` is no longer in the store"))
+        });
+        let mut places = self.places();
+        let place = places.get_mut(key)?;
+        match found {
+            Ok(entry) => {
+                place.trouble = None;
+                let digest = Some(entry.descriptor.digest);
+                let is_other = place.seen != digest;
+                place.seen = digest;
+                is_other.then_some(Ok(()))
+            }
+            Err(failure) => {
+                let error = SourceError::from(failure);
+                let is_new = place.trouble.as_ref() != Some(&error.0);
+                place.trouble = Some(error.0.clone());
+                is_new.then_some(Err(error))
+            }
+        }
+    }
+}
+
+impl ModelSource for Served {
+    fn models(&self) -> Vec<Key> {
+        self.order.clone()
+    }
+
+    fn load(&self, name: &str, version: &str) -> Result<Loaded, SourceError> {
+        let key = (name.to_owned(), version.to_owned());
+        let place = self.place(&key)?;
+        let loaded = self.open(&place);
+        let mut places = self.places();
+        let Some(place) = places.get_mut(&key) else {
+            return loaded;
+        };
+        match (&loaded, place.before.take()) {
+            (Ok(loaded), _) => place.seen = loaded.digest.parse().ok(),
+            (Err(_), Some(before)) => *place = *before,
+            (Err(_), None) => {}
+        }
+        loaded
+    }
+
+    fn size_bytes(&self, name: &str, version: &str) -> Option<u64> {
+        self.places().get(&(name.to_owned(), version.to_owned()))?.size_bytes
+    }
+
+    fn moved(&self, look: Look) -> Vec<Moved> {
+        let places: Vec<(Key, Place)> = self.places().clone().into_iter().collect();
+        let moved = places.into_iter().filter_map(|(key, place)| {
+            let outcome = self.look(&key, &place, look)?;
+            let (name, version) = key;
+            Some(Moved { name, version, outcome })
+        });
+        moved.collect()
+    }
+
+    fn assign(&self, name: &str, version: Option<&str>, reference: &str) -> Result<Version, SourceError> {
+        // A path would let whoever may load models read any file of the machine.
+        let named = Named::find_stored(reference, &self.context)?;
+        let version = version.map_or(named.version, str::to_owned);
+        let mut places = self.places();
+        let key = (name.to_owned(), version.clone());
+        let before = places.remove(&key).map(Box::new);
+        let place = Place { before, ..named.place };
+        places.insert(key, place);
+        Ok(version)
+    }
+}
+
+impl From<Failure> for SourceError {
+    fn from(failure: Failure) -> Self {
+        let causes = failure.causes();
+        SourceError([&[failure.what().to_owned()], causes.as_slice()].concat().join(": "))
+    }
+}
+
+/// Pulls what a reference names at its registry, where the store has something else.
+fn bring(reference: &Reference, context: &Context) -> Result<(), Failure> {
+    let store = context.store()?;
+    let remote = RemoteArgs::default().remote(reference, context)?;
+    let digest = transfer::digest(reference, &remote).or_fail(|| format!("cannot ask for `{reference}`"))?;
+    let here = store.resolve(reference).ok();
+    if here.is_some_and(|entry| entry.descriptor.digest == digest) {
+        return Ok(());
+    }
+    let pulled = transfer::pull(&store, reference, &remote, Arc::new(transfer::Silent), env::now());
+    pulled.map(|_| ()).or_fail(|| format!("cannot pull `{reference}`"))
+}
+
+fn open_pinned(pinned: Pinned, operand: &str, context: &Context) -> Result<Subject, Failure> {
+    Subject::open_stored(&context.store()?, &pinned.descriptor, pinned.lease, operand)
+}
+
+/// Gets ready what the model does for people; a worker, which is given tensors, needs it for what it generates only.
+fn skill(subject: &Subject, meets_people: bool, context: &Context) -> Result<Skill, Failure> {
+    if let Some(generator) = subject.generator(context)? {
+        return Ok(Skill::Generates(Box::new(generator)));
+    }
+    let steps = match meets_people {
+        true => subject.pipeline(context)?,
+        false => None,
+    };
+    let predictor = match steps {
+        Some(pipeline) => Predictor::new(pipeline),
+        None => Predictor::without_steps(&subject.signature),
+    };
+    Ok(Skill::Answers(Box::new(predictor)))
+}
+
+/// Says how a model is loaded into this process.
+#[derive(Clone, Copy)]
+pub struct Here<'a> {
+    /// What the user calls it.
+    pub operand: &'a str,
+    pub engine: &'a EngineArgs,
+    pub wishes: &'a Wishes,
+    pub context: &'a Context,
+}
+
+impl Here<'_> {
+    /// Loads, in a worker, what the server told it to: an artifact of the store by its descriptor, or files by their place.
+    pub fn load_in_worker(self, descriptor: Option<&str>) -> Result<Loaded, Failure> {
+        let Here { operand, context, .. } = self;
+        let subject = match descriptor {
+            Some(descriptor) => {
+                let descriptor: Descriptor =
+                    serde_json::from_str(descriptor).or_fail(|| "the server names no artifact".to_owned())?;
+                let lease = context.store()?.lease(&[descriptor.digest]);
+                let lease = lease.or_fail(|| format!("cannot open `{operand}`"))?;
+                open_pinned(Pinned { descriptor, lease }, operand, context)?
+            }
+            None => Subject::open(operand, context)?,
+        };
+        self.load(subject, false)
+    }
+
+    /// Loads a model, an instance after the other.
+    fn load(self, subject: Subject, meets_people: bool) -> Result<Loaded, Failure> {
+        let Here {
+            operand,
+            wishes,
+            context,
+            ..
+        } = self;
+        let skill = Arc::new(skill(&subject, meets_people, context)?);
+        let (settings, instances) = wishes.settings(subject.gpuxfile.as_ref());
+        let mut others = Vec::new();
+        for _ in 1..instances {
+            others.push(subject.again(operand, context)?);
+        }
+        let opened = self.open(subject, 0)?;
+        let provider = opened.provider.name().to_owned();
+        let (subject, first, watchdog) = opened.into_parts();
+        let mut sessions = vec![first];
+        for (at, subject) in others.into_iter().enumerate() {
+            sessions.push(self.open(subject, at + 1)?.into_parts().1);
+        }
+        let executor = |mut sessions: Vec<Box<dyn Session>>| -> Box<dyn Executor> {
+            match skill.as_ref() {
+                Skill::Generates(_) => Box::new(Speaker::new(Arc::clone(&skill), sessions)),
+                Skill::Answers(_) => Box::new(sessions.swap_remove(0)),
+            }
+        };
+        let executors = sessions.into_iter().map(executor).collect();
+        Ok(Loaded {
+            warm_up: wishes.warm_up(&subject.signature, &skill),
+            signature: subject.signature.clone(),
+            executors,
+            provider,
+            digest: subject.digest(context)?.to_string(),
+            settings,
+            skill,
+            memory: None,
+            held: Box::new((subject, watchdog)),
+        })
+    }
+
+    /// Loads the model of one instance, on the device whose turn it is.
+    fn open(self, subject: Subject, instance: usize) -> Result<Opened, Failure> {
+        let mut engine = self.engine.clone();
+        let devices = &self.wishes.devices;
+        if let Some(device) = devices.get(instance % devices.len().max(1)) {
+            engine.set_device(*device);
+        }
+        Opened::load(subject, self.operand, (&engine, Purpose::Many), self.context)
+    }
+}
+
+impl Wishes {
     /// Joins what the command line says with what the GPUXfile says.
     fn settings(&self, gpuxfile: Option<&Gpuxfile>) -> (Settings, usize) {
         let own = gpuxfile.map(|gpuxfile| gpuxfile.serving.clone()).unwrap_or_default();
         let count = |number: Option<u64>| number.and_then(|number| usize::try_from(number).ok());
         let usual = Settings::default();
-        let wishes = &self.wishes;
         let settings = Settings {
-            max_batch_size: wishes
+            max_batch_size: self
                 .max_batch_size
                 .or(count(own.max_batch_size))
                 .unwrap_or(usual.max_batch_size),
-            max_queue_delay: wishes
+            max_queue_delay: self
                 .max_queue_delay
                 .or(own.max_queue_delay)
                 .unwrap_or(usual.max_queue_delay),
-            timeout: wishes.timeout.or(own.timeout).or(usual.timeout),
-            queue_size: wishes.queue_size.unwrap_or(usual.queue_size),
+            timeout: self.timeout.or(own.timeout).or(usual.timeout),
+            queue_size: self.queue_size.unwrap_or(usual.queue_size),
         };
-        (settings, wishes.instances.or(count(own.instances)).unwrap_or(1).max(1))
+        let instances = self.instances.or(count(own.instances)).unwrap_or(self.devices.len());
+        (settings, instances.max(1))
     }
-}
 
-/// Divides `NAME=REF`; what stands before the sign is a name only where it could be one.
-pub fn divide(operand: &str) -> (Option<&str>, &str) {
-    match operand.split_once('=') {
-        Some((name, rest)) if !name.is_empty() && !name.contains(['/', '.', ':', '@']) => (Some(name), rest),
-        _ => (None, operand),
-    }
-}
-
-/// Gives a file's name without its ending.
-fn stem(operand: &str) -> &str {
-    let path = std::path::Path::new(operand);
-    path.file_stem().and_then(|stem| stem.to_str()).unwrap_or(operand)
-}
-
-/// Gives the tag; for what is not an artifact, the GPUXfile's version.
-fn version_of(operand: &str, subject: &Subject) -> String {
-    if subject.is_artifact()
-        && let Ok(reference) = operand.parse::<Reference>()
-    {
-        if let Some(digest) = reference.digest() {
-            return digest.to_string();
+    /// Gives the calls that a model answers before it is ready: one of a row, where it says how large that is.
+    fn warm_up(&self, signature: &Signature, skill: &Skill) -> Vec<Vec<Tensor>> {
+        if !self.warm_up || matches!(skill, Skill::Generates(_)) {
+            return Vec::new();
         }
-        if let Some(tag) = reference.tag() {
-            return tag.as_str().to_owned();
-        }
+        let sizes = synthetic::Sizes {
+            batch: 1,
+            ..synthetic::Sizes::default()
+        };
+        synthetic::inputs(signature, &sizes).into_iter().collect()
     }
-    let version = subject.gpuxfile.as_ref().and_then(|gpuxfile| gpuxfile.version.as_ref());
-    version.map_or_else(|| "latest".to_owned(), |version| version.value.to_string())
 }

@@ -3,12 +3,12 @@ use std::path::{Path, PathBuf};
 use crate::bundle::{self, Bundle, GraphFiles, Plan, PlanOptions};
 use crate::fs;
 use crate::gpuxfile::Gpuxfile;
-use crate::oci::{Digest, MediaType};
+use crate::oci::{Descriptor, Digest, MediaType};
 use crate::onnx;
 use crate::pipeline::{Pipeline, SideFiles};
 use crate::predict::generate::Generator;
 use crate::runtime::ModelFiles;
-use crate::store::Lease;
+use crate::store::{Lease, Store};
 use crate::tensor::Signature;
 
 use super::generate;
@@ -52,7 +52,7 @@ enum Origin {
     /// The store; the lease keeps its blobs there.
     Store {
         bundle: Box<Bundle>,
-        digest: Digest,
+        descriptor: Box<Descriptor>,
         _lease: Lease,
     },
     /// Files outside the store.
@@ -92,44 +92,59 @@ impl Subject {
             Operand::Directory(path) | Operand::Model(path) => Subject::open_files(&path, context),
             Operand::Artifact(reference) => {
                 let store = context.store()?;
-                let what = || format!("cannot open `{reference}`");
                 let (entry, lease) = remote::checkout(&store, &reference, context)?;
-                let bundle = Bundle::open(&store, &entry.descriptor).or_fail(what)?;
-                let gpuxfile = bundle.gpuxfile(&store).or_fail(what)?;
-                let mut graphs = bundle.graphs(&store).or_fail(what)?;
-                let first = graphs.remove(gpuxfile.as_ref().map_or(0, Gpuxfile::entry));
-                let bundle::BundledGraph {
-                    files,
-                    model,
-                    signature,
-                    ..
-                } = first;
-                let others = graphs.into_iter().map(|graph| Other {
-                    name: graph.name,
-                    model: graph.model,
-                    signature: graph.signature,
-                    files: model_files(&graph.files),
-                });
-                let others = others.collect();
-                let cache = files.cache.clone();
-                let files = model_files(&files);
-                let digest = entry.descriptor.digest;
-                let origin = Origin::Store {
-                    bundle: Box::new(bundle),
-                    digest,
-                    _lease: lease,
-                };
-                Ok(Subject {
-                    gpuxfile,
-                    model,
-                    signature,
-                    files,
-                    cache,
-                    others,
-                    origin,
-                })
+                Subject::open_stored(&store, &entry.descriptor, lease, operand)
             }
         }
+    }
+
+    /// Opens an artifact of the store that is leased, which the user calls `label`.
+    pub fn open_stored(store: &Store, descriptor: &Descriptor, lease: Lease, label: &str) -> Result<Subject, Failure> {
+        let what = || format!("cannot open `{label}`");
+        let bundle = Bundle::open(store, descriptor).or_fail(what)?;
+        let gpuxfile = bundle.gpuxfile(store).or_fail(what)?;
+        let mut graphs = bundle.graphs(store).or_fail(what)?;
+        let first = graphs.remove(gpuxfile.as_ref().map_or(0, Gpuxfile::entry));
+        let bundle::BundledGraph {
+            files,
+            model,
+            signature,
+            ..
+        } = first;
+        let others = graphs.into_iter().map(|graph| Other {
+            name: graph.name,
+            model: graph.model,
+            signature: graph.signature,
+            files: model_files(&graph.files),
+        });
+        let others = others.collect();
+        let cache = files.cache.clone();
+        let files = model_files(&files);
+        let origin = Origin::Store {
+            bundle: Box::new(bundle),
+            descriptor: Box::new(descriptor.clone()),
+            _lease: lease,
+        };
+        Ok(Subject {
+            gpuxfile,
+            model,
+            signature,
+            files,
+            cache,
+            others,
+            origin,
+        })
+    }
+
+    /// Opens the same model once more, for another session; `operand` is what the user calls it.
+    pub fn again(&self, operand: &str, context: &Context) -> Result<Subject, Failure> {
+        let Origin::Store { descriptor, .. } = &self.origin else {
+            return Subject::open(operand, context);
+        };
+        let store = context.store()?;
+        let lease = store.lease(&[descriptor.digest]);
+        let lease = lease.or_fail(|| format!("cannot open `{operand}`"))?;
+        Subject::open_stored(&store, descriptor, lease, operand)
     }
 
     fn open_files(path: &Path, context: &Context) -> Result<Subject, Failure> {
@@ -235,7 +250,7 @@ impl Subject {
     /// Gives the manifest's digest; for files outside the store, the one that `build` would give, which hashes them.
     pub fn digest(&self, context: &Context) -> Result<Digest, Failure> {
         match &self.origin {
-            Origin::Store { digest, .. } => Ok(*digest),
+            Origin::Store { descriptor, .. } => Ok(descriptor.digest),
             Origin::Files(plan) => {
                 let manifest = bundle::assemble(plan, context.source_date()?.as_deref());
                 Ok(manifest.or_fail(|| "cannot hash the files of the model".into())?.digest)
@@ -246,7 +261,7 @@ impl Subject {
     /// Gives the manifest's digest where the model is in the store, and none has to be made.
     pub fn stored_digest(&self) -> Option<Digest> {
         match &self.origin {
-            Origin::Store { digest, .. } => Some(*digest),
+            Origin::Store { descriptor, .. } => Some(descriptor.digest),
             Origin::Files(_) => None,
         }
     }

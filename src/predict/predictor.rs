@@ -49,6 +49,11 @@ impl Predictor {
         }
     }
 
+    /// Takes tensors and gives tensors, for a model that has no steps.
+    pub fn without_steps(signature: &Signature) -> Predictor {
+        Predictor::new(Pipeline::without_steps(signature))
+    }
+
     /// Gives tensors, whatever `postprocessing` says.
     pub fn raw(self) -> Predictor {
         Predictor { raw: true, ..self }

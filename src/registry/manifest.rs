@@ -2,7 +2,7 @@
 
 use reqwest::{
     Method, StatusCode,
-    header::{ACCEPT, CONTENT_TYPE, HeaderValue, LINK},
+    header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue, LINK},
 };
 use serde::Deserialize;
 use url::Url;
@@ -116,6 +116,27 @@ impl Client {
             StatusCode::OK => Ok(true),
             StatusCode::NOT_FOUND => Ok(false),
             _ => Err(self.status_error(call.act, response).await),
+        }
+    }
+
+    /// Asks what a tag names, as cheaply as the registry lets: where its answer to HEAD has no digest, by reading the
+    /// manifest.
+    ///
+    /// Errors: [`Error::NotFound`].
+    pub async fn tag_digest(&self, repository: &Repository, tag: &Tag) -> Result<Digest, Error> {
+        let name = ManifestName::Tag(tag);
+        let url = self.manifest_url(repository, name);
+        let mut call = self.call("ask for", Method::HEAD, url, self.scope(repository, "pull"));
+        call.headers.insert(ACCEPT, HeaderValue::from_static(ACCEPTED));
+        let response = self.send(&call).await?;
+        if response.status() == StatusCode::NOT_FOUND {
+            return Err(self.missing(repository, name));
+        }
+        let digest =
+            header_text(&response, HeaderName::from_static("docker-content-digest")).and_then(|text| text.parse().ok());
+        match digest.filter(|_| response.status() == StatusCode::OK) {
+            Some(digest) => Ok(digest),
+            None => Ok(self.manifest(repository, name).await?.digest),
         }
     }
 

@@ -23,7 +23,7 @@ pub use engine::{
 };
 pub use error::{Error, Foreign};
 pub use library::{Library, Looked, NotFound, OLDEST_VERSION, Refusal};
-pub use limits::{Broken, EXIT_CODE, LimitedAllocator, Limits, MemoryUse, Phase, Watchdog};
+pub use limits::{Broken, EXIT_CODE, LimitedAllocator, Limits, MemoryUse, Phase, Watchdog, resident_bytes_of};
 pub use ort::DeviceValue;
 pub use processor::{processor_name, usable_threads};
 pub use select::{Offer, ProviderOrder, Reason, Refusals, Refused, Requirement, Selected, Selection, Verdict, select};

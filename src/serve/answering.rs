@@ -78,6 +78,7 @@ impl Manner {
             tenant: Arc::clone(&self.tenant),
             priority: self.priority,
             timeout: self.timeout,
+            began: None,
             words,
         }
     }

@@ -1,8 +1,9 @@
 //! What is counted, in the form that Prometheus reads.
 
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -24,6 +25,8 @@ pub struct Metrics {
     queue_time: Family<ModelLabels, Histogram>,
     infer_time: Family<ModelLabels, Histogram>,
     batch_rows: Family<ModelLabels, Histogram>,
+    /// What outlives the models that are counted: one that sleeps or is replaced goes on counting.
+    sums: Mutex<HashMap<ModelLabels, Arc<Sums>>>,
 }
 
 /// Says which model something was counted of.
@@ -31,6 +34,15 @@ pub struct Metrics {
 struct ModelLabels {
     model: String,
     version: String,
+}
+
+impl ModelLabels {
+    fn of(model: &str, version: &str) -> Self {
+        ModelLabels {
+            model: model.to_owned(),
+            version: version.to_owned(),
+        }
+    }
 }
 
 /// Says what came of a request.
@@ -80,6 +92,7 @@ impl Default for Metrics {
             queue_time,
             infer_time,
             batch_rows,
+            sums: Mutex::default(),
         }
     }
 }
@@ -90,14 +103,21 @@ const TIME_BUCKETS: [f64; 16] = [
 ];
 
 impl Metrics {
-    /// Gives the counters of one model, with `instances` sessions.
-    pub fn of_model(&self, model: &str, version: &str, instances: usize) -> ModelMetrics {
-        let labels = ModelLabels {
-            model: model.to_owned(),
-            version: version.to_owned(),
-        };
+    /// Tells how many sessions of a model answer now.
+    pub fn set_instances(&self, model: &str, version: &str, instances: usize) {
         let count = i64::try_from(instances).unwrap_or(i64::MAX);
-        self.instances.get_or_create(&labels).set(count);
+        self.instances
+            .get_or_create(&ModelLabels::of(model, version))
+            .set(count);
+    }
+
+    /// Gives the counters of one model.
+    pub fn of_model(&self, model: &str, version: &str) -> ModelMetrics {
+        let labels = ModelLabels::of(model, version);
+        let sums = {
+            let mut all = self.sums.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(all.entry(labels.clone()).or_default())
+        };
         ModelMetrics {
             requests: self.requests.clone(),
             waiting: self.waiting.get_or_create_owned(&labels),
@@ -105,7 +125,7 @@ impl Metrics {
             queue_time: self.queue_time.get_or_create_owned(&labels),
             infer_time: self.infer_time.get_or_create_owned(&labels),
             batch_rows: self.batch_rows.get_or_create_owned(&labels),
-            sums: Arc::default(),
+            sums,
             labels,
         }
     }
@@ -153,7 +173,7 @@ struct Sums {
     rows: AtomicU64,
 }
 
-/// Is what a model has done since it was loaded.
+/// Is what a model has done since the server was started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Statistics {
     pub succeeded: u64,
@@ -208,7 +228,7 @@ impl ModelMetrics {
         add(time, took);
     }
 
-    /// Gives the sums since the model was loaded.
+    /// Gives the sums since the server was started.
     pub fn statistics(&self) -> Statistics {
         let count = |of: &AtomicU64| of.load(Ordering::Relaxed);
         let time = |of: &AtomicU64| Duration::from_nanos(of.load(Ordering::Relaxed));

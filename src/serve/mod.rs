@@ -33,8 +33,10 @@ pub use error::Error;
 pub use executor::{Executor, Fault, GenerateCall};
 pub use http::{Bounds, Origins};
 pub use metrics::{Metrics, ModelMetrics, Statistics};
-pub use model::{Loaded, Model, Settings};
-pub use repository::{ModelName, ModelSource, Repository, SourceError, State, Status, Version};
+pub use model::{Loaded, Memory, Model, Profile, Settings};
+pub use repository::{
+    Found, Look, ModelName, ModelSource, Moved, Policy, Repository, SourceError, State, Status, Version, Wanted,
+};
 pub use scheduler::{Answer, Request, Scheduler, Times, Words};
 pub use server::{Event, ServerError, ServerOptions, run};
 pub use skill::{Form, Skill};

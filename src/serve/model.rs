@@ -1,13 +1,16 @@
 use std::any::Any;
 use std::fmt;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::thread;
+use std::time::{Duration, Instant};
 
+use super::repository::Ends;
 use super::scheduler::{Answer, Request, Scheduler};
 use super::{Error, Executor, ModelMetrics, Skill};
 use crate::predict::AnswerKind;
 use crate::predict::batch::{Stacking, Unstackable};
-use crate::tensor::Signature;
+use crate::tensor::{Signature, Tensor};
 
 /// Says how a model is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,72 +50,67 @@ pub struct Loaded {
     pub settings: Settings,
     /// What it does for people.
     pub skill: Arc<Skill>,
+    /// The calls that every instance must answer before the model is ready.
+    pub warm_up: Vec<Vec<Tensor>>,
+    /// Tells how much memory it takes; `None` where it shares the server's process.
+    pub memory: Option<Memory>,
     /// What must live as long as the model: leases, watchdogs, worker processes.
     pub held: Box<dyn Any + Send + Sync>,
 }
 
-/// Is a model that answers.
-pub struct Model {
+/// Tells how much memory a model takes now; `None` where the system does not say. Units: bytes.
+pub type Memory = Box<dyn Fn() -> Option<u64> + Send + Sync>;
+
+/// Is what is known of a model, whether it answers now or sleeps.
+pub struct Profile {
     name: String,
     version: String,
     signature: Signature,
     provider: String,
     digest: String,
     settings: Settings,
+    instances: usize,
     unstackable: Option<Unstackable>,
     skill: Arc<Skill>,
-    instances: usize,
     metrics: ModelMetrics,
-    // Before what it needs: fields are dropped in their order.
+}
+
+/// Is a model that answers. Dropped, it ends on a thread of its own once what it has taken is answered.
+pub struct Model {
+    profile: Arc<Profile>,
+    parts: Option<Parts>,
+    ends: Ends,
+    /// When it was last called. Units: milliseconds since [`START`].
+    used: AtomicU64,
+}
+
+/// Is what runs. Fields are dropped in their order: the scheduler before what it needs.
+struct Parts {
     scheduler: Scheduler,
+    memory: Option<Memory>,
     _held: Box<dyn Any + Send + Sync>,
 }
 
-impl fmt::Debug for Model {
+/// What the last calls of all models are counted from.
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+impl fmt::Debug for Profile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Model")
+        f.debug_struct("Profile")
             .field("name", &self.name)
             .field("version", &self.version)
+            .field("digest", &self.digest)
             .finish_non_exhaustive()
     }
 }
 
-impl Model {
-    /// Starts the model's instances.
-    ///
-    /// Errors: the system gives no thread.
-    pub fn start(name: &str, version: &str, loaded: Loaded, metrics: ModelMetrics) -> std::io::Result<Model> {
-        let Loaded {
-            signature,
-            executors,
-            provider,
-            digest,
-            settings,
-            skill,
-            held,
-        } = loaded;
-        let instances = executors.len();
-        let (stacking, unstackable) = match Stacking::of(&signature) {
-            Ok(stacking) => (Some(stacking), None),
-            Err(reason) => (None, Some(reason)),
-        };
-        let scheduler = Scheduler::start(name, executors, stacking, settings, metrics.clone())?;
-        Ok(Model {
-            name: name.to_owned(),
-            version: version.to_owned(),
-            signature,
-            provider,
-            digest,
-            settings,
-            unstackable,
-            skill,
-            instances,
-            metrics,
-            scheduler,
-            _held: held,
-        })
+impl fmt::Debug for Model {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Model").field(&self.profile).finish()
     }
+}
 
+impl Profile {
     /// Gives the name that clients use.
     pub fn name(&self) -> &str {
         &self.name
@@ -162,19 +160,9 @@ impl Model {
         answers.iter().any(|(_, kind)| *kind == AnswerKind::Mask)
     }
 
-    /// Refuses, where a request would find the queue full.
-    pub fn is_full_for(&self, tenant: &Arc<str>) -> Option<Error> {
-        self.scheduler.is_full_for(tenant)
-    }
-
-    /// Counts its sessions.
+    /// Gives how many sessions answer where it does not sleep.
     pub fn instances(&self) -> usize {
         self.instances
-    }
-
-    /// Counts the requests that wait.
-    pub fn waiting(&self) -> usize {
-        self.scheduler.waiting()
     }
 
     /// Says why requests are not joined, where they cannot be.
@@ -186,19 +174,122 @@ impl Model {
     pub fn metrics(&self) -> &ModelMetrics {
         &self.metrics
     }
+}
+
+impl std::ops::Deref for Model {
+    type Target = Profile;
+
+    fn deref(&self) -> &Profile {
+        &self.profile
+    }
+}
+
+impl Model {
+    /// Starts the model's instances; `ends` is told when it has ended.
+    ///
+    /// Errors: the system gives no thread.
+    pub fn start(
+        name: &str,
+        version: &str,
+        loaded: Loaded,
+        metrics: ModelMetrics,
+        ends: &Ends,
+    ) -> std::io::Result<Model> {
+        let Loaded {
+            signature,
+            executors,
+            provider,
+            digest,
+            settings,
+            skill,
+            warm_up: _,
+            memory,
+            held,
+        } = loaded;
+        let (stacking, unstackable) = match Stacking::of(&signature) {
+            Ok(stacking) => (Some(stacking), None),
+            Err(reason) => (None, Some(reason)),
+        };
+        let instances = executors.len();
+        let scheduler = Scheduler::start(name, executors, stacking, settings, metrics.clone())?;
+        let model = Model {
+            profile: Arc::new(Profile {
+                name: name.to_owned(),
+                version: version.to_owned(),
+                signature,
+                provider,
+                digest,
+                settings,
+                instances,
+                unstackable,
+                skill,
+                metrics,
+            }),
+            parts: Some(Parts {
+                scheduler,
+                memory,
+                _held: held,
+            }),
+            ends: ends.clone(),
+            used: AtomicU64::new(0),
+        };
+        model.touch();
+        Ok(model)
+    }
+
+    /// Gives what stays known of it when it sleeps.
+    pub fn profile(&self) -> &Arc<Profile> {
+        &self.profile
+    }
 
     /// Answers a request.
     pub async fn call(&self, request: Request) -> Result<Answer, Error> {
-        self.scheduler.call(request).await
+        let Some(parts) = &self.parts else {
+            return Err(Error::Closing(self.name.clone()));
+        };
+        self.touch();
+        let answer = parts.scheduler.call(request).await;
+        self.touch();
+        answer
     }
 
-    /// Takes no more requests; those that wait are answered.
-    pub fn close(&self) {
-        self.scheduler.close();
+    /// Refuses, where a request would find the queue full.
+    pub fn is_full_for(&self, tenant: &Arc<str>) -> Option<Error> {
+        self.parts.as_ref()?.scheduler.is_full_for(tenant)
     }
 
-    /// Waits for the requests that wait and run, after [`Model::close`].
-    pub fn join(&self) {
-        self.scheduler.join();
+    /// Gives how many requests wait.
+    pub fn waiting(&self) -> usize {
+        self.parts.as_ref().map_or(0, |parts| parts.scheduler.waiting())
+    }
+
+    /// Tells how much memory it takes now; `None` where that cannot be told. Units: bytes.
+    pub fn resident_bytes(&self) -> Option<u64> {
+        self.parts.as_ref()?.memory.as_ref()?()
+    }
+
+    /// Tells for how long nobody has called it.
+    pub fn idle(&self) -> Duration {
+        let used = Duration::from_millis(self.used.load(Ordering::Relaxed));
+        START.elapsed().saturating_sub(used)
+    }
+
+    fn touch(&self) {
+        let now = u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.used.fetch_max(now, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Model {
+    fn drop(&mut self) {
+        let Some(parts) = self.parts.take() else { return };
+        let ending = self.ends.begin();
+        let end = move || {
+            drop(parts);
+            drop(ending);
+        };
+        // Threads and a worker are waited for, which no thread that serves clients may do. Where the system gives no
+        // thread, the closure is dropped here, and the model with it.
+        let _ = thread::Builder::new().name("end".to_owned()).spawn(end);
     }
 }

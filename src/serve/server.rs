@@ -9,7 +9,8 @@ use tokio::sync::{Semaphore, watch};
 
 use super::access::{self, Access, AccessOptions, Hangup, Reloaded, Tls, TlsError, TokenFileError};
 use super::http::{self, Bounds, Listener, Origins};
-use super::{Metrics, ModelSource, Repository, State, grpc};
+use super::repository::Tell;
+use super::{Look, Metrics, ModelSource, Policy, Profile, Repository, SourceError, State, grpc};
 
 /// Says how a server serves.
 #[derive(Clone, Debug)]
@@ -30,6 +31,12 @@ pub struct ServerOptions {
     pub access: AccessOptions,
     /// How long requests may take to end once the server is told to stop.
     pub drain: Duration,
+    /// How long models stay, and which of them are called.
+    pub policy: Policy,
+    /// How often it is looked whether models have moved on this machine; `None` for never.
+    pub watch: Option<Duration>,
+    /// How often it is looked whether models have moved at their registries; `None` for never.
+    pub watch_registries: Option<Duration>,
 }
 
 /// Is what a server tells of itself.
@@ -50,6 +57,19 @@ pub enum Event {
         name: String,
         version: String,
         state: State,
+    },
+    /// Another artifact answers in the place of one.
+    Replaced {
+        /// What answers now.
+        model: Arc<Profile>,
+        /// The digest of what answered before.
+        from: String,
+    },
+    /// A model stays as it is, because what should come in its place does not.
+    Kept {
+        name: String,
+        version: String,
+        why: SourceError,
     },
     /// It was told to stop, and finishes what it has taken.
     Draining,
@@ -82,11 +102,7 @@ pub enum ServerError {
 /// Serves the models of a source until the process is told to stop, and finishes what was taken.
 ///
 /// Errors: [`ServerError`]; a model that cannot be loaded is told through `tell` and does not keep others from coming.
-pub fn run(
-    options: &ServerOptions,
-    source: Arc<dyn ModelSource>,
-    tell: Arc<dyn Fn(Event) + Send + Sync>,
-) -> Result<(), ServerError> {
+pub fn run(options: &ServerOptions, source: Arc<dyn ModelSource>, tell: Tell) -> Result<(), ServerError> {
     let runtime = runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("serve")
@@ -98,11 +114,7 @@ pub fn run(
     served
 }
 
-async fn serve(
-    options: &ServerOptions,
-    source: Arc<dyn ModelSource>,
-    tell: Arc<dyn Fn(Event) + Send + Sync>,
-) -> Result<(), ServerError> {
+async fn serve(options: &ServerOptions, source: Arc<dyn ModelSource>, tell: Tell) -> Result<(), ServerError> {
     let mut signals = Signals::new().map_err(ServerError::Start)?;
     let hangup = Hangup::new().map_err(ServerError::Start)?;
     let access = Arc::new(Access::open(&options.access).map_err(ServerError::Tokens)?);
@@ -111,7 +123,9 @@ async fn serve(
     let listener = bind(options.http).await?;
     let grpc_listener = bind_any(options.grpc).await?;
     let metrics_listener = bind_any(options.metrics).await?;
-    let repository = Arc::new(Repository::new(Arc::new(Metrics::default())));
+    let metrics = Arc::new(Metrics::default());
+    let repository = Repository::new(source, options.policy.clone(), metrics, Arc::clone(&tell));
+    let repository = Arc::new(repository);
     let shared = Arc::new(http::Shared {
         repository: Arc::clone(&repository),
         is_draining: AtomicBool::new(false),
@@ -149,15 +163,18 @@ async fn serve(
         tokio::spawn(access::keep_fresh(access, tls, hangup, told));
     }
     let loading = {
-        let (repository, tell) = (Arc::clone(&repository), Arc::clone(&tell));
-        tokio::task::spawn_blocking(move || load_all(&repository, source.as_ref(), tell.as_ref()))
+        let repository = Arc::clone(&repository);
+        tokio::task::spawn_blocking(move || repository.load_all())
     };
+    let mut upkeep = tokio::task::JoinSet::new();
+    keep_up(options, &repository, &mut upkeep);
     signals.wait().await;
     shared.is_draining.store(true, Ordering::Relaxed);
     tell(Event::Draining);
     let _ = stop.send(true);
     let drain = async {
         while servers.join_next().await.is_some() {}
+        upkeep.abort_all();
         if loading.is_finished() {
             let closed = tokio::task::spawn_blocking(move || repository.close());
             let _ = closed.await;
@@ -180,14 +197,33 @@ fn seconds_since_1970() -> u64 {
     since.map_or(0, |since| since.as_secs())
 }
 
-fn load_all(repository: &Repository, source: &dyn ModelSource, tell: &(dyn Fn(Event) + Send + Sync)) {
-    repository.load_all(source, &|name, version, state| {
-        tell(Event::Model {
-            name: name.to_owned(),
-            version: version.to_owned(),
-            state: state.clone(),
+/// Is something that is done for the models every so often.
+type Upkeep = (Option<Duration>, fn(&Repository));
+
+/// Starts what looks after the models from time to time.
+fn keep_up(options: &ServerOptions, repository: &Arc<Repository>, upkeep: &mut tokio::task::JoinSet<()>) {
+    // Often enough that no model stays much longer than it may.
+    let nap = options.policy.keep_alive;
+    let nap = nap.map(|nap| (nap / 8).clamp(Duration::from_millis(50), Duration::from_secs(10)));
+    let works: [Upkeep; 3] = [
+        (nap, |repository| repository.let_sleep()),
+        (options.watch, |repository| repository.follow(Look::Here)),
+        (options.watch_registries, |repository| {
+            repository.follow(Look::Registries)
+        }),
+    ];
+    for (interval, work) in works {
+        let Some(interval) = interval else { continue };
+        let repository = Arc::clone(repository);
+        upkeep.spawn(async move {
+            loop {
+                tokio::time::sleep(interval).await;
+                let repository = Arc::clone(&repository);
+                // It looks at files, asks registries and loads models.
+                let _ = tokio::task::spawn_blocking(move || work(&repository)).await;
+            }
         });
-    });
+    }
 }
 
 async fn bind_any(address: Option<SocketAddr>) -> Result<Option<Listener>, ServerError> {

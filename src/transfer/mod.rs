@@ -20,7 +20,7 @@ pub use error::Error;
 pub use progress::{Event, Progress, Silent, Skip};
 pub use pull::{Remote, RemoteArtifact, Report, inspect, pull};
 pub use push::push;
-pub use remote::{check_credential, delete, referrers, tags};
+pub use remote::{check_credential, delete, digest, referrers, tags};
 
 /// Starts the threads of the network. They wait more than they work.
 fn runtime() -> Result<tokio::runtime::Runtime, Error> {

@@ -14,6 +14,21 @@ pub fn tags(reference: &Reference, remote: &Remote) -> Result<Vec<Tag>, Error> {
     Ok(runtime.block_on(client.tags(reference.repository()))?)
 }
 
+/// Asks which digest a reference has at its registry now, without reading more than that where the registry lets.
+pub fn digest(reference: &Reference, remote: &Remote) -> Result<Digest, Error> {
+    match (reference.digest(), reference.tag()) {
+        (None, Some(tag)) => {
+            let client = remote.client(reference)?;
+            let asked = client.tag_digest(reference.repository(), tag);
+            Ok(super::runtime()?.block_on(asked)?)
+        }
+        (Some(digest), _) => Ok(*digest),
+        (None, None) => Err(Error::Local {
+            reference: Box::new(reference.clone()),
+        }),
+    }
+}
+
 /// Deletes what a reference names, and every other tag of the repository that names the same; gives its digest.
 pub fn delete(reference: &Reference, remote: &Remote) -> Result<Digest, Error> {
     let client = remote.client(reference)?;

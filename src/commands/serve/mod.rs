@@ -8,14 +8,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::commands::opened::EngineArgs;
-use crate::commands::serving::{Served, Wishes};
+use crate::commands::serving::{Here, Served, Wishes};
 use crate::commands::{Code, Context, Failure, OrFail};
 use crate::gpuxfile;
 #[cfg(unix)]
 use crate::serve::worker;
-use crate::serve::{self, Bounds, Event, Origins, ServerOptions, State};
+use crate::serve::{self, Bounds, Event, ModelSource, Origins, ServerOptions, State};
 use crate::term::Term;
 
+pub mod models;
+pub mod place;
 use access::AccessArgs;
 
 /// Serve models over HTTP and gRPC, with the Open Inference Protocol v2
@@ -86,9 +88,14 @@ pub struct Args {
     /// that breaks takes the server with it
     #[arg(long)]
     in_process: bool,
-    /// Be the worker of the model with this place on the command line
-    #[arg(long, hide = true, value_name = "PLACE")]
-    worker: Option<usize>,
+    /// Be the worker of this model
+    #[arg(long, hide = true, value_name = "REF")]
+    worker: Option<String>,
+    /// The artifact of the store that the worker loads, whatever its name means by now
+    #[arg(long, hide = true, value_name = "JSON", requires = "worker")]
+    worker_descriptor: Option<String>,
+    #[command(flatten)]
+    lifetimes: models::ModelArgs,
     #[command(flatten)]
     access: AccessArgs,
     #[command(flatten)]
@@ -112,10 +119,12 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
         instances: args.instances.map(|count| count as usize),
         timeout: args.request_timeout,
         in_process: args.in_process,
+        warm_up: !args.lifetimes.no_warm_up,
+        devices: args.lifetimes.devices.clone(),
     };
     #[cfg(unix)]
-    if let Some(place) = args.worker {
-        return work(&args, place, wishes, context);
+    if let Some(operand) = &args.worker {
+        return work(&args, operand, &wishes, context);
     }
     let served = Served::find(&args.models, &args.engine, wishes, context)?;
     let (own_host, own_port) = served.address()?;
@@ -133,6 +142,9 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
         },
         access,
         drain: args.drain,
+        policy: args.lifetimes.policy(&served.models())?,
+        watch: args.lifetimes.watch,
+        watch_registries: args.lifetimes.watch_registry,
     };
     let term = context.term;
     let tell = Arc::new(move |event: Event| report(&term, &event));
@@ -141,11 +153,17 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
 
 /// Is a worker: loads one model, and answers for it on stdin.
 #[cfg(unix)]
-fn work(args: &Args, place: usize, wishes: Wishes, context: &Context) -> Result<(), Failure> {
-    let operand = args.models.get(place).cloned();
-    let operand = operand.ok_or_else(|| Failure::new(Code::Usage, format!("there is no model {place} to serve")))?;
-    let is_held = worker::restrict_files(&places(&operand, context));
-    let load = || Served::find(&[operand], &args.engine, wishes, context)?.load_here();
+fn work(args: &Args, operand: &str, wishes: &Wishes, context: &Context) -> Result<(), Failure> {
+    let is_held = worker::restrict_files(&places(operand, context));
+    let descriptor = args.worker_descriptor.as_deref();
+    let engine = &args.engine;
+    let here = Here {
+        operand,
+        engine,
+        wishes,
+        context,
+    };
+    let load = || here.load_in_worker(descriptor).map_err(serve::SourceError::from);
     worker::serve(is_held, load).or_fail(|| "the server cannot be spoken to".into())
 }
 
@@ -157,8 +175,7 @@ fn places(operand: &str, context: &Context) -> worker::Places {
     ];
     let env = &context.env;
     let mut read: Vec<PathBuf> = SYSTEM.iter().map(PathBuf::from).collect();
-    let (_, named) = crate::commands::serving::divide(operand);
-    let path = env.current_dir.join(named);
+    let path = env.current_dir.join(operand);
     read.extend(if path.is_dir() {
         Some(path)
     } else {
@@ -207,9 +224,20 @@ fn report(term: &Term, event: &Event) {
                 ));
             }
             State::Failed(error) => term.warn(format_args!("{name}:{version} cannot be served: {error}")),
-            State::Loading | State::Unloaded => {}
+            State::Asleep(_) => term.tell(format_args!("{name}:{version} sleeps until it is called")),
+            State::Unloaded => term.tell(format_args!("{name}:{version} is unloaded")),
+            State::Loading | State::Waking(_) => {}
         },
         Event::Reloaded(reloaded) => access::report(term, reloaded),
+        Event::Replaced { model, from } => term.tell(format_args!(
+            "{}:{} is {} from now on, and was {from}",
+            model.name(),
+            model.version(),
+            model.digest()
+        )),
+        Event::Kept { name, version, why } => {
+            term.warn(format_args!("{name}:{version} stays as it is: {why}"));
+        }
         Event::Draining => term.tell("finishing the requests that came"),
     }
 }

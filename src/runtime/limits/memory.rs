@@ -12,6 +12,11 @@ pub(super) fn current() -> Option<MemoryUse> {
     system::current()
 }
 
+/// Reads how much memory another process has, mapped files too; `None` where the system does not tell. Units: bytes.
+pub fn resident_bytes_of(process: u32) -> Option<u64> {
+    system::resident_bytes_of(process)
+}
+
 /// Gives nine tenths of what the cgroup or the machine has; `None` where the system does not tell.
 pub(super) fn default_limit() -> Option<u64> {
     system::available().map(|bytes| bytes / 10 * 9)
@@ -32,6 +37,11 @@ mod system {
             // The most that was ever resident: the kernel misses no peak, as samples would.
             resident_bytes: field(&status, "VmHWM:")?,
         })
+    }
+
+    pub(super) fn resident_bytes_of(process: u32) -> Option<u64> {
+        let status = fs::read(Path::new(&format!("/proc/{process}/status"))).ok()?;
+        field(&String::from_utf8_lossy(&status), "VmRSS:")
     }
 
     pub(super) fn available() -> Option<u64> {
@@ -132,6 +142,10 @@ mod system {
 mod system {
     use super::MemoryUse;
     use crate::runtime::limits::raw;
+
+    pub(super) fn resident_bytes_of(_: u32) -> Option<u64> {
+        None
+    }
 
     pub(super) fn current() -> Option<MemoryUse> {
         let bytes = memory_stats::memory_stats()?.physical_mem as u64;

@@ -13,7 +13,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 pub use allocator::LimitedAllocator;
-pub use memory::MemoryUse;
+pub use memory::{MemoryUse, resident_bytes_of};
 
 use super::Error;
 

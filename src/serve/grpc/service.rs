@@ -16,8 +16,8 @@ use super::generated::*;
 use super::status::http_code;
 use super::tensors;
 use crate::serve::http::Shared;
-use crate::serve::protocol::{EXTENSIONS, platform};
-use crate::serve::{self, Caller, Model, Statistics};
+use crate::serve::protocol::{EXTENSIONS, SESSION, platform};
+use crate::serve::{self, Caller, Found, Profile, Repository, Statistics, Wanted};
 use crate::tensor::Port;
 use crate::tensor::oip;
 
@@ -61,7 +61,7 @@ impl GrpcInferenceService for Inference {
         let request = request.into_inner();
         caller.check(&request.name)?;
         let state = self.shared.repository.state(&request.name, asked(&request.version))?;
-        let ready = matches!(state, serve::State::Ready(_));
+        let ready = state.answers();
         Ok(Response::new(ModelReadyResponse { ready }))
     }
 
@@ -83,7 +83,7 @@ impl GrpcInferenceService for Inference {
         let caller = caller(&request);
         let request = request.into_inner();
         caller.check(&request.name)?;
-        let model = self.shared.repository.find(&request.name, asked(&request.version))?;
+        let model = self.shared.repository.profile(&request.name, asked(&request.version))?;
         let ports = |ports: &[Port]| {
             let each = ports.iter().map(|port| TensorMetadata {
                 name: port.name.as_str().to_owned(),
@@ -103,8 +103,11 @@ impl GrpcInferenceService for Inference {
 
     async fn model_infer(&self, request: Request<ModelInferRequest>) -> Result<Response<ModelInferResponse>, Status> {
         let timeout = client_timeout(request.metadata());
-        let caller = caller(&request);
-        infer(&self.shared, &caller, request.into_inner(), timeout)
+        let from = From {
+            caller: caller(&request),
+            session: session(request.metadata()),
+        };
+        infer(&self.shared, &from, request.into_inner(), timeout)
             .await
             .map(Response::new)
     }
@@ -116,7 +119,10 @@ impl GrpcInferenceService for Inference {
         request: Request<Streaming<ModelInferRequest>>,
     ) -> Result<Response<Self::ModelStreamInferStream>, Status> {
         let timeout = client_timeout(request.metadata());
-        let caller = caller(&request);
+        let from = From {
+            caller: caller(&request),
+            session: session(request.metadata()),
+        };
         let mut requests = request.into_inner();
         let shared = Arc::clone(&self.shared);
         let (answers, stream) = tokio::sync::mpsc::channel(STREAM_ANSWERS);
@@ -125,11 +131,11 @@ impl GrpcInferenceService for Inference {
             while let Some(Ok(request)) = requests.next().await {
                 let id = request.id.clone();
                 // The stream was let through as its first request was.
-                let counted = if is_first { Ok(()) } else { caller.count() };
+                let counted = if is_first { Ok(()) } else { from.caller.count() };
                 is_first = false;
                 let answer = async {
                     counted?;
-                    infer(&shared, &caller, request, timeout).await
+                    infer(&shared, &from, request, timeout).await
                 };
                 let answered = tokio::select! {
                     answered = answer => answered,
@@ -165,10 +171,10 @@ impl GrpcInferenceService for Inference {
         let request = request.into_inner();
         let repository = &self.shared.repository;
         let mut models = match request.name.is_empty() {
-            true => repository.ready(),
+            true => repository.profiles(),
             false => {
                 caller.check(&request.name)?;
-                vec![repository.find(&request.name, asked(&request.version))?]
+                vec![repository.profile(&request.name, asked(&request.version))?]
             }
         };
         models.retain(|model| caller.may_call(model.name()));
@@ -215,21 +221,32 @@ fn no_control() -> Status {
     Status::unimplemented("models are not loaded and unloaded by calls")
 }
 
+/// Says from whom a request is, and which others belong to it.
+struct From {
+    caller: Caller,
+    session: Option<String>,
+}
+
 /// Answers one request and counts it.
 async fn infer(
     shared: &Shared,
-    caller: &Caller,
+    from: &From,
     request: ModelInferRequest,
     timeout: Option<Duration>,
 ) -> Result<ModelInferResponse, Status> {
     let began = Instant::now();
+    let name = request.model_name.clone();
+    let version = request.model_version.clone();
     let find = || {
-        shared
-            .repository
-            .find(&request.model_name, asked(&request.model_version))
+        shared.repository.find(Wanted {
+            name: &name,
+            version: asked(&version),
+            session: from.session.as_deref(),
+        })
     };
-    let found = caller.check(&request.model_name).and_then(|()| find());
-    let model = found.map_err(|error| {
+    let caller = &from.caller;
+    let found = caller.check(&name).and_then(|()| find());
+    let found = found.map_err(|error| {
         let status = Status::from(error);
         shared
             .repository
@@ -237,18 +254,23 @@ async fn infer(
             .count_stray(caller.tenant(), http_code(&status));
         status
     })?;
-    let answer = answer(&model, caller, request, timeout).await;
+    let profile = Arc::clone(found.profile());
+    let answer = answer(&shared.repository, (found, caller), request, timeout).await;
     let code = answer.as_ref().map_or_else(http_code, |_| 200);
-    model.metrics().count_request(caller.tenant(), code, began.elapsed());
+    profile.metrics().count_request(caller.tenant(), code, began.elapsed());
     answer
 }
 
 async fn answer(
-    model: &Model,
-    caller: &Caller,
+    repository: &Arc<Repository>,
+    (found, caller): (Found, &Caller),
     request: ModelInferRequest,
     timeout: Option<Duration>,
 ) -> Result<ModelInferResponse, Status> {
+    let began = Instant::now();
+    let own = tensors::whole(request.parameters.get("timeout")).filter(|&own| own > 0);
+    let timeout = own.map(Duration::from_micros).into_iter().chain(timeout).min();
+    let model = repository.awake(found, timeout).await?;
     let ports = &model.signature().outputs;
     let wanted: Vec<usize> = match request.outputs.is_empty() {
         true => (0..ports.len()).collect(),
@@ -262,13 +284,13 @@ async fn answer(
         }
     };
     let inputs = tensors::inputs(model.signature(), request.inputs, &request.raw_input_contents)?;
-    let own = tensors::whole(request.parameters.get("timeout")).filter(|&own| own > 0);
     let answer = model
         .call(serve::Request {
             inputs,
             tenant: Arc::clone(caller.tenant()),
             priority: tensors::whole(request.parameters.get("priority")).unwrap_or(0),
-            timeout: own.map(Duration::from_micros).into_iter().chain(timeout).min(),
+            timeout,
+            began: Some(began),
             words: None,
         })
         .await?;
@@ -297,6 +319,12 @@ async fn answer(
     })
 }
 
+/// Reads what the client's requests have in common that one version is to answer.
+fn session(metadata: &MetadataMap) -> Option<String> {
+    let value = metadata.get(SESSION)?.to_str().ok()?;
+    Some(value.to_owned())
+}
+
 /// Reads how long the client waits: `grpc-timeout`, a number of at most eight digits and a unit.
 fn client_timeout(metadata: &MetadataMap) -> Option<Duration> {
     let text = metadata.get("grpc-timeout")?.to_str().ok()?;
@@ -313,7 +341,7 @@ fn client_timeout(metadata: &MetadataMap) -> Option<Duration> {
     })
 }
 
-fn statistics(model: &Model) -> ModelStatistics {
+fn statistics(model: &Profile) -> ModelStatistics {
     let found: Statistics = model.metrics().statistics();
     let pair = |count: u64, time: Duration| {
         Some(StatisticDuration {

@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 
 use super::metadata::ModelPath;
 use super::{Refusal, Shared};
-use crate::serve::{self, Caller};
+use crate::serve::Caller;
 
 /// Tells that the process answers.
 pub(super) async fn live() -> StatusCode {
@@ -29,7 +29,7 @@ pub(super) async fn ready(
     }
     let mut waited_for: Vec<String> = Vec::new();
     for status in shared.repository.index() {
-        if status.state != "READY" && caller.may_call(&status.name) {
+        if !matches!(status.state, "READY" | "ASLEEP") && caller.may_call(&status.name) {
             waited_for.push(format!("{}:{} {}", status.name, status.version, status.state));
         }
     }
@@ -41,8 +41,8 @@ pub(super) async fn model(
     State(shared): State<Arc<Shared>>,
     Path(path): Path<ModelPath>,
 ) -> Result<StatusCode, Refusal> {
-    match shared.repository.state(&path.model, path.version.as_deref())? {
-        serve::State::Ready(_) => Ok(StatusCode::OK),
-        _ => Ok(StatusCode::SERVICE_UNAVAILABLE),
+    match shared.repository.state(&path.model, path.version.as_deref())?.answers() {
+        true => Ok(StatusCode::OK),
+        false => Ok(StatusCode::SERVICE_UNAVAILABLE),
     }
 }

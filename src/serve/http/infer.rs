@@ -8,7 +8,8 @@ use axum::response::{IntoResponse, Response};
 
 use super::metadata::ModelPath;
 use super::{Refusal, Shared};
-use crate::serve::{self, Caller, Model};
+use crate::serve::protocol::SESSION;
+use crate::serve::{self, Caller, Found, Profile, Wanted};
 use crate::tensor::oip;
 
 /// How much of a body is JSON, where a binary part follows.
@@ -25,15 +26,21 @@ pub(super) async fn infer(
     body: Body,
 ) -> Response {
     let began = Instant::now();
-    let model = match shared.repository.find(&path.model, path.version.as_deref()) {
-        Ok(model) => model,
+    let wanted = Wanted {
+        name: &path.model,
+        version: path.version.as_deref(),
+        session: session(&headers),
+    };
+    let found = match shared.repository.find(wanted) {
+        Ok(found) => found,
         Err(error) => return shared.stray(&caller, error.into()),
     };
-    let response = match answer(&shared, (&model, &caller), &headers, body).await {
+    let profile = Arc::clone(found.profile());
+    let response = match answer(&shared, (found, &caller), &headers, body).await {
         Ok(response) => response,
         Err(refusal) => refusal.into_response(),
     };
-    model
+    profile
         .metrics()
         .count_request(caller.tenant(), response.status().as_u16(), began.elapsed());
     response
@@ -41,7 +48,7 @@ pub(super) async fn infer(
 
 async fn answer(
     shared: &Shared,
-    (model, caller): (&Arc<Model>, &Caller),
+    (found, caller): (Found, &Caller),
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
@@ -52,22 +59,27 @@ async fn answer(
             "compressed bodies are not taken: leave Content-Encoding out",
         ));
     }
-    let body = read(body, shared.most_body_bytes).await?;
-    let asked = {
-        let model = Arc::clone(model);
-        let read = move || oip::decode_request(&body.0, header_bytes, model.signature());
-        off_turn(body.1, read).await?
-    };
+    let body = super::accept::collect(body, shared.most_body_bytes).await?;
+    let began = Instant::now();
+    let profile = Arc::clone(found.profile());
+    let mut asked = decode(&body, header_bytes, &profile).await?;
+    let timeout = (asked.timeout_us > 0).then(|| Duration::from_micros(asked.timeout_us));
+    let model = shared.repository.awake(found, timeout).await?;
+    if model.signature() != profile.signature() {
+        // It woke as another one.
+        asked = decode(&body, header_bytes, model.profile()).await?;
+    }
+    drop(body);
     let request = serve::Request {
         inputs: asked.inputs,
         tenant: Arc::clone(caller.tenant()),
         priority: asked.priority,
-        timeout: (asked.timeout_us > 0).then(|| Duration::from_micros(asked.timeout_us)),
+        timeout,
+        began: Some(began),
         words: None,
     };
     let answer = model.call(request).await?;
     let size_bytes: usize = answer.outputs.iter().map(|tensor| tensor.data().len() * 8).sum();
-    let model = Arc::clone(model);
     let (wanted, id) = (asked.outputs, asked.id);
     let write = move || {
         let ports = &model.signature().outputs;
@@ -97,6 +109,20 @@ async fn answer(
     Ok(response)
 }
 
+/// Reads the tensors of a body.
+async fn decode(body: &Bytes, header_bytes: Option<usize>, profile: &Arc<Profile>) -> Result<oip::Request, Refusal> {
+    let (body, profile) = (body.clone(), Arc::clone(profile));
+    off_turn(body.len(), move || {
+        oip::decode_request(&body, header_bytes, profile.signature())
+    })
+    .await
+}
+
+/// Reads what requests have in common that one version is to answer.
+pub(super) fn session(headers: &HeaderMap) -> Option<&str> {
+    headers.get(SESSION)?.to_str().ok()
+}
+
 /// Does work on `size_bytes`, aside where that is much.
 async fn off_turn<T: Send + 'static>(
     size_bytes: usize,
@@ -124,12 +150,4 @@ fn header_bytes(headers: &HeaderMap) -> Result<Option<usize>, Refusal> {
         (Some(bytes), None) => Ok(Some(bytes)),
         _ => Err(Refusal::bad("Inference-Header-Content-Length must be one whole number")),
     }
-}
-
-/// Reads a body of at most `most_bytes`; gives it and its size.
-async fn read(body: Body, most_bytes: usize) -> Result<(Bytes, usize), Refusal> {
-    super::accept::collect(body, most_bytes).await.map(|bytes| {
-        let size_bytes = bytes.len();
-        (bytes, size_bytes)
-    })
 }

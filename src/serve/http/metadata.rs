@@ -29,7 +29,7 @@ pub(super) async fn model(
     State(shared): State<Arc<Shared>>,
     Path(path): Path<ModelPath>,
 ) -> Result<Json<Value>, Refusal> {
-    let model = shared.repository.find(&path.model, path.version.as_deref())?;
+    let model = shared.repository.profile(&path.model, path.version.as_deref())?;
     let signature = model.signature();
     let ports = |ports: &[Port]| ports.iter().map(port).collect::<Vec<_>>();
     Ok(Json(json!({
@@ -46,7 +46,7 @@ pub(super) async fn config(
     State(shared): State<Arc<Shared>>,
     Path(path): Path<ModelPath>,
 ) -> Result<Json<Value>, Refusal> {
-    let model = shared.repository.find(&path.model, path.version.as_deref())?;
+    let model = shared.repository.profile(&path.model, path.version.as_deref())?;
     let (signature, settings) = (model.signature(), model.settings());
     let ports = |ports: &[Port]| {
         let each = ports.iter().map(|port| {

@@ -9,21 +9,21 @@ use serde_json::{Value, json};
 
 use super::metadata::ModelPath;
 use super::{Refusal, Shared};
-use crate::serve::{Caller, Model};
+use crate::serve::{Caller, Profile};
 
 /// Tells what a model has done, in the form of Triton's statistics.
 pub(super) async fn model(
     State(shared): State<Arc<Shared>>,
     Path(path): Path<ModelPath>,
 ) -> Result<Json<Value>, Refusal> {
-    let model = shared.repository.find(&path.model, path.version.as_deref())?;
+    let model = shared.repository.profile(&path.model, path.version.as_deref())?;
     Ok(Json(json!({"model_stats": [statistics(&model)]})))
 }
 
-/// Tells what every model that is ready has done.
+/// Tells what every model that answers has done.
 pub(super) async fn all(State(shared): State<Arc<Shared>>, Extension(caller): Extension<Caller>) -> Json<Value> {
-    let ready = shared.repository.ready();
-    let theirs = ready.iter().filter(|model| caller.may_call(model.name()));
+    let profiles = shared.repository.profiles();
+    let theirs = profiles.iter().filter(|model| caller.may_call(model.name()));
     let each: Vec<Value> = theirs.map(|model| statistics(model)).collect();
     Json(json!({"model_stats": each}))
 }
@@ -37,7 +37,7 @@ pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> impl IntoRespo
     ([(header::CONTENT_TYPE, FORM)], text)
 }
 
-fn statistics(model: &Model) -> Value {
+fn statistics(model: &Profile) -> Value {
     let found = model.metrics().statistics();
     let pair = |count: u64, time: Duration| json!({"count": count, "ns": nanoseconds(time)});
     let all = found.succeeded + found.failed;

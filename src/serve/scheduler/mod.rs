@@ -28,6 +28,8 @@ pub struct Request {
     pub priority: u64,
     /// How long the client waits; the model's own time-out where it is shorter.
     pub timeout: Option<Duration>,
+    /// When it came, where it has waited for something else already.
+    pub began: Option<Instant>,
     /// Wants text, and not the outputs.
     pub words: Option<Words>,
 }
@@ -146,6 +148,8 @@ impl Scheduler {
             .into_iter()
             .flatten()
             .min();
+        let waited = request.began.map_or(Duration::ZERO, |began| began.elapsed());
+        let timeout = timeout.map(|timeout| timeout.saturating_sub(waited));
         let cancel = CancelOnDrop(Cancel::default());
         let receiver = self.submit(request, timeout, cancel.0.clone())?;
         let lost = || Error::Lost(self.shared.name.clone());

@@ -17,6 +17,8 @@ use super::channel::{Channel, invalid, receive};
 use super::child::Description;
 use super::executor::RemoteExecutor;
 use crate::fs::SharedMemory;
+use crate::runtime::resident_bytes_of;
+use crate::serve::Memory;
 
 /// How long a worker that ended is waited with before it is started again; doubled each time it ends soon.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -68,6 +70,7 @@ enum Phase {
     #[default]
     Away,
     Running {
+        process: u32,
         control: Arc<Mutex<UnixStream>>,
         /// One an instance, until its executor takes it.
         channels: Vec<Option<Channel>>,
@@ -125,6 +128,17 @@ impl Worker {
     }
 }
 
+impl Worker {
+    /// Gives what tells how much memory the worker takes; that of the process which runs when it is asked.
+    pub fn memory(&self) -> Memory {
+        let shared = Arc::clone(&self.shared);
+        Box::new(move || match &shared.lock().phase {
+            Phase::Running { process, .. } => resident_bytes_of(*process),
+            Phase::Away => Some(0),
+        })
+    }
+}
+
 impl Drop for Worker {
     fn drop(&mut self) {
         let run = {
@@ -169,7 +183,7 @@ impl Shared {
         let mut state = self.lock();
         loop {
             let run = state.run;
-            if let Phase::Running { control, channels } = &mut state.phase {
+            if let Phase::Running { control, channels, .. } = &mut state.phase {
                 let control = Arc::clone(control);
                 let channel = channels.get_mut(instance).and_then(Option::take);
                 return channel.map(|channel| Line { run, channel, control });
@@ -225,6 +239,7 @@ impl Shared {
             }
             state.run += 1;
             state.phase = Phase::Running {
+                process: child.id(),
                 control: Arc::new(Mutex::new(control)),
                 channels: channels.into_iter().map(Some).collect(),
             };

@@ -51,7 +51,7 @@ pub(in crate::serve::http) async fn embeddings(State(shared): State<Arc<Shared>>
         let body = collect(body, shared.most_body_bytes).await?;
         let asked: Asked = serde_json::from_slice(&body)
             .map_err(|error| Refusal::bad(format!("the body is not what this call takes: {error}")))?;
-        let model = model_for(&shared, &head.caller, &asked.model, Form::Embeddings)?;
+        let model = model_for(&shared, &head, &asked.model, Form::Embeddings).await?;
         Ok::<_, OpenAiRefusal>((asked, model))
     };
     let (asked, model) = match read.await {

@@ -8,7 +8,7 @@ use super::OpenAiRefusal;
 use crate::predict::Modality;
 use crate::serve::http::metadata::{ModelPath, port};
 use crate::serve::http::{Refusal, Shared};
-use crate::serve::{Caller, Form, Model, State as Standing, Status};
+use crate::serve::{Caller, Form, Profile, State as Standing, Status};
 
 /// Answers `GET /v1/models`: each name once, as it answers calls without a version.
 pub(in crate::serve::http) async fn list(
@@ -44,9 +44,9 @@ fn describe(shared: &Shared, name: &str) -> Result<Value, Refusal> {
     let status = index
         .iter()
         .find(|status| status.name == name && status.version == latest);
-    let own = match &state {
-        Standing::Ready(model) => of_ready(model, &versions),
-        _ => of_other(status, &latest, &versions),
+    let own = match state.profile() {
+        Some(profile) => of_known(profile, &state, &versions),
+        None => of_other(status, &latest, &versions),
     };
     Ok(json!({
         "id": name,
@@ -66,7 +66,11 @@ fn of_other(status: Option<&Status>, version: &str, versions: &[String]) -> Valu
     })
 }
 
-fn of_ready(model: &Model, versions: &[String]) -> Value {
+fn of_known(model: &Profile, state: &Standing, versions: &[String]) -> Value {
+    let (waiting, instances) = match state {
+        Standing::Ready(model) => (model.waiting(), model.instances()),
+        _ => (0, 0),
+    };
     let skill = model.skill();
     let sources = skill.sources();
     let sources = sources.iter().map(|source| {
@@ -85,7 +89,7 @@ fn of_ready(model: &Model, versions: &[String]) -> Value {
     json!({
         "version": model.version(),
         "versions": versions,
-        "state": "READY",
+        "state": state.told().0,
         "reason": "",
         "provider": model.provider(),
         "digest": model.digest(),
@@ -95,8 +99,8 @@ fn of_ready(model: &Model, versions: &[String]) -> Value {
         "answers": answers.collect::<Vec<_>>(),
         "generates": forms.contains(&Form::Completions) || matches!(skill.as_ref(), crate::serve::Skill::Generates(_)),
         "apis": forms.into_iter().map(Form::name).collect::<Vec<_>>(),
-        "waiting": model.waiting(),
-        "instances": model.instances(),
+        "waiting": waiting,
+        "instances": instances,
         "max_batch_size": model.settings().max_batch_size,
     })
 }

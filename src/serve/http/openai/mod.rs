@@ -16,8 +16,10 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
+use super::infer::session;
+use super::predict::manner;
 use super::{Head, Refusal, Shared};
-use crate::serve::{Caller, Error, Form, Model};
+use crate::serve::{Error, Form, Found, Model, Wanted};
 
 /// Is a refusal in the form of this API: `{"error": {"message", "type", …}}`.
 #[derive(Debug)]
@@ -36,16 +38,18 @@ impl IntoResponse for OpenAiRefusal {
 }
 
 /// Finds the model of a body, `NAME` or `NAME:VERSION`, which must allow this call.
-fn model_for(shared: &Shared, caller: &Caller, asked: &str, form: Form) -> Result<Arc<Model>, Refusal> {
-    let find = |name: &str, version: Option<&str>| -> Result<Arc<Model>, Error> {
-        caller.check(name)?;
-        shared.repository.find(name, version)
+async fn model_for(shared: &Shared, head: &Head, asked: &str, form: Form) -> Result<Arc<Model>, Refusal> {
+    let find = |name: &str, version: Option<&str>| -> Result<Found, Error> {
+        head.caller.check(name)?;
+        let session = session(&head.headers);
+        shared.repository.find(Wanted { name, version, session })
     };
-    let model = match (find(asked, None), asked.rsplit_once(':')) {
-        (Ok(model), _) => model,
+    let found = match (find(asked, None), asked.rsplit_once(':')) {
+        (Ok(found), _) => found,
         (Err(_), Some((name, version))) => find(name, Some(version))?,
         (Err(error), None) => return Err(error.into()),
     };
+    let model = found.profile();
     if !model.skill().forms().contains(&form) {
         let has = model.skill().forms();
         let has: Vec<&str> = has.into_iter().map(Form::name).collect();
@@ -56,7 +60,7 @@ fn model_for(shared: &Shared, caller: &Caller, asked: &str, form: Form) -> Resul
             has.join(", ")
         )));
     }
-    Ok(model)
+    Ok(shared.repository.awake(found, manner(head)?.timeout).await?)
 }
 
 /// Refuses an option that would be ignored.

@@ -42,7 +42,7 @@ pub(in crate::serve::http) async fn transcriptions(
             .model
             .as_deref()
             .ok_or_else(|| Refusal::bad("the form must have `model`"))?;
-        let model = model_for(&shared, &head.caller, name, Form::Transcriptions)?;
+        let model = model_for(&shared, &head, name, Form::Transcriptions).await?;
         Ok::<_, OpenAiRefusal>((asked, model))
     };
     let (asked, model) = match read.await {

@@ -16,7 +16,7 @@ use super::metadata::ModelPath;
 use super::{Head, Refusal, Shared};
 use crate::predict::Request;
 use crate::serve::answering::{self, Manner, Unanswered};
-use crate::serve::{Model, StepTimes};
+use crate::serve::{Found, Model, StepTimes, Wanted};
 
 pub(super) use form::{Field, fields};
 use things::Kind;
@@ -75,11 +75,17 @@ enum Shape {
 
 async fn run(shared: &Shared, path: ModelPath, head: &Head, body: Body, shape: Shape) -> Response {
     let began = Instant::now();
-    let model = match shared.repository.find(&path.model, path.version.as_deref()) {
-        Ok(model) => model,
+    let wanted = Wanted {
+        name: &path.model,
+        version: path.version.as_deref(),
+        session: super::infer::session(&head.headers),
+    };
+    let found = match shared.repository.find(wanted) {
+        Ok(found) => found,
         Err(error) => return shared.stray(&head.caller, error.into()),
     };
-    let answered = answer(shared, &model, head, body, (shape, began)).await;
+    let model = Arc::clone(found.profile());
+    let answered = answer(shared, found, head, body, (shape, began)).await;
     let response = answered.unwrap_or_else(IntoResponse::into_response);
     model
         .metrics()
@@ -89,13 +95,14 @@ async fn run(shared: &Shared, path: ModelPath, head: &Head, body: Body, shape: S
 
 async fn answer(
     shared: &Shared,
-    model: &Arc<Model>,
+    found: Found,
     head: &Head,
     body: Body,
     (shape, began): (Shape, Instant),
 ) -> Result<Response, Refusal> {
     let manner = manner(head)?;
     let body = super::accept::collect(body, shared.most_body_bytes).await?;
+    let model = &shared.repository.awake(found, manner.timeout).await?;
     let things = read(model, &head.headers, body, shape).await?;
     let (labels, requests): (Vec<_>, Vec<_>) = things.into_iter().map(|thing| (thing.label, thing.request)).unzip();
     let answered = answering::answer(model, requests, &manner, &shared.aside).await?;

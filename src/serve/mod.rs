@@ -15,6 +15,7 @@ mod grpc;
 pub mod http;
 mod metrics;
 mod model;
+mod playground;
 mod protocol;
 mod repository;
 mod scheduler;

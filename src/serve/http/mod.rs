@@ -23,6 +23,7 @@ use tokio::sync::Semaphore;
 
 use super::Repository;
 use super::access::{self, Access, Caller};
+use super::playground;
 
 pub use accept::{Bounds, Listener};
 pub(super) use accept::{Terms, serve};
@@ -62,6 +63,7 @@ impl Shared {
 /// Makes the routes of the service itself.
 pub fn router(shared: Arc<Shared>) -> Router {
     Router::new()
+        .route("/", get(playground::page))
         .route("/v2", get(metadata::server))
         .route("/v2/health/live", get(health::live))
         .route("/v2/health/ready", get(health::ready))

@@ -14,6 +14,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::telemetry::{Latencies, note};
+
 /// Holds every counter of a server.
 #[derive(Debug)]
 pub struct Metrics {
@@ -27,6 +29,8 @@ pub struct Metrics {
     batch_rows: Family<ModelLabels, Histogram>,
     /// What outlives the models that are counted: one that sleeps or is replaced goes on counting.
     sums: Mutex<HashMap<ModelLabels, Arc<Sums>>>,
+    stages: [Family<ModelLabels, Histogram>; 3],
+    lost: Family<LostLabels, Gauge>,
 }
 
 /// Says which model something was counted of.
@@ -43,6 +47,12 @@ impl ModelLabels {
             version: version.to_owned(),
         }
     }
+}
+
+/// Says what was lost.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LostLabels {
+    kind: &'static str,
 }
 
 /// Says what came of a request.
@@ -83,6 +93,17 @@ impl Default for Metrics {
         );
         registry.register_with_unit("infer_time", "How long a call took", seconds(), infer_time.clone());
         registry.register("batch_rows", "Rows of a call", batch_rows.clone());
+        let lost = Family::default();
+        registry.register(
+            "telemetry_lost",
+            "Lines of the access log, and spans, that were dropped",
+            lost.clone(),
+        );
+        let stages = STAGES.map(|(name, help)| {
+            let family = Family::new_with_constructor(times);
+            registry.register_with_unit(name, help, seconds(), family.clone());
+            family
+        });
         Metrics {
             registry,
             requests,
@@ -93,9 +114,21 @@ impl Default for Metrics {
             infer_time,
             batch_rows,
             sums: Mutex::default(),
+            stages,
+            lost,
         }
     }
 }
+
+/// What else is timed of a request, by the number of its histogram.
+const STAGES: [(&str, &str); 3] = [
+    ("request_time", "From the arrival of a request to its answer"),
+    ("preprocess_time", "How long it took to make tensors of a request"),
+    ("postprocess_time", "How long it took to make an answer of tensors"),
+];
+const REQUEST: usize = 0;
+const PREPROCESS: usize = 1;
+const POSTPROCESS: usize = 2;
 
 /// The upper bounds of the buckets of a time. Units: seconds.
 const TIME_BUCKETS: [f64; 16] = [
@@ -125,6 +158,7 @@ impl Metrics {
             queue_time: self.queue_time.get_or_create_owned(&labels),
             infer_time: self.infer_time.get_or_create_owned(&labels),
             batch_rows: self.batch_rows.get_or_create_owned(&labels),
+            stages: std::array::from_fn(|at| self.stages[at].get_or_create_owned(&labels)),
             sums,
             labels,
         }
@@ -139,6 +173,14 @@ impl Metrics {
             tenant: Arc::clone(tenant),
         };
         self.requests.get_or_create(&labels).inc();
+    }
+
+    /// Tells how many lines of the log, and how many spans, were lost.
+    pub fn set_lost(&self, (lines, spans): (u64, u64)) {
+        for (kind, count) in [("line", lines), ("span", spans)] {
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            self.lost.get_or_create(&LostLabels { kind }).set(count);
+        }
     }
 
     /// Writes everything in the text form of OpenMetrics.
@@ -157,6 +199,7 @@ pub struct ModelMetrics {
     queue_time: Histogram,
     infer_time: Histogram,
     batch_rows: Histogram,
+    stages: [Histogram; 3],
     sums: Arc<Sums>,
 }
 
@@ -171,6 +214,7 @@ struct Sums {
     infer_time: AtomicU64,
     calls: AtomicU64,
     rows: AtomicU64,
+    latencies: Latencies,
 }
 
 /// Is what a model has done since the server was started.
@@ -220,12 +264,31 @@ impl ModelMetrics {
             tenant: Arc::clone(tenant),
         };
         self.requests.get_or_create(&labels).inc();
+        self.stages[REQUEST].observe(took.as_secs_f64());
+        self.sums.latencies.observe(took);
         let (count, time) = match code {
             200..=299 => (&self.sums.succeeded, &self.sums.succeeded_time),
             _ => (&self.sums.failed, &self.sums.failed_time),
         };
         count.fetch_add(1, Ordering::Relaxed);
         add(time, took);
+    }
+
+    /// Counts how long it took to make tensors of a request.
+    pub fn count_preprocess(&self, took: Duration) {
+        self.stages[PREPROCESS].observe(took.as_secs_f64());
+        note(|noted| *noted.preprocess.get_or_insert_default() += took);
+    }
+
+    /// Counts how long it took to make an answer of tensors.
+    pub fn count_postprocess(&self, took: Duration) {
+        self.stages[POSTPROCESS].observe(took.as_secs_f64());
+        note(|noted| *noted.postprocess.get_or_insert_default() += took);
+    }
+
+    /// Gives how long requests took.
+    pub fn latencies(&self) -> &Latencies {
+        &self.sums.latencies
     }
 
     /// Gives the sums since the server was started.

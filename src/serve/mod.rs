@@ -22,6 +22,7 @@ mod scheduler;
 mod server;
 mod skill;
 mod speaker;
+mod telemetry;
 #[cfg(unix)]
 pub mod worker;
 
@@ -42,3 +43,4 @@ pub use scheduler::{Answer, Request, Scheduler, Times, Words};
 pub use server::{Event, ServerError, ServerOptions, run};
 pub use skill::{Form, Skill};
 pub use speaker::Speaker;
+pub use telemetry::{Collector, CollectorError, Lines, Noted, Pulse, TelemetryOptions, note};

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::repository::Ends;
 use super::scheduler::{Answer, Request, Scheduler};
+use super::telemetry::note;
 use super::{Error, Executor, ModelMetrics, Skill};
 use crate::predict::AnswerKind;
 use crate::predict::batch::{Stacking, Unstackable};
@@ -248,8 +249,17 @@ impl Model {
             return Err(Error::Closing(self.name.clone()));
         };
         self.touch();
+        let asked = Instant::now();
         let answer = parts.scheduler.call(request).await;
         self.touch();
+        note(|noted| {
+            noted
+                .model
+                .get_or_insert_with(|| (self.name.clone(), self.version.clone()));
+            noted
+                .calls
+                .extend(answer.as_ref().ok().map(|answer| (asked, answer.times)));
+        });
         answer
     }
 

@@ -10,6 +10,7 @@ use tokio::sync::{Semaphore, watch};
 use super::access::{self, Access, AccessOptions, Hangup, Reloaded, Tls, TlsError, TokenFileError};
 use super::http::{self, Bounds, Listener, Origins};
 use super::repository::Tell;
+use super::telemetry::{Pulse, Pulses, Telemetry, TelemetryOptions};
 use super::{Look, Metrics, ModelSource, Policy, Profile, Repository, SourceError, State, grpc};
 
 /// Says how a server serves.
@@ -37,6 +38,8 @@ pub struct ServerOptions {
     pub watch: Option<Duration>,
     /// How often it is looked whether models have moved at their registries; `None` for never.
     pub watch_registries: Option<Duration>,
+    /// Who hears of requests.
+    pub telemetry: TelemetryOptions,
 }
 
 /// Is what a server tells of itself.
@@ -71,6 +74,8 @@ pub enum Event {
         version: String,
         why: SourceError,
     },
+    /// How the models do just now.
+    Pulse(Vec<Pulse>),
     /// It was told to stop, and finishes what it has taken.
     Draining,
 }
@@ -134,6 +139,7 @@ async fn serve(options: &ServerOptions, source: Arc<dyn ModelSource>, tell: Tell
         origins: options.origins.clone(),
         aside: Arc::new(Semaphore::new(places_aside())),
         started: seconds_since_1970(),
+        telemetry: Telemetry::start(&options.telemetry).map_err(ServerError::Start)?,
     });
     let address = |listener: &Listener| listener.address().map_err(ServerError::Start);
     tell(Event::Listening {
@@ -168,6 +174,16 @@ async fn serve(options: &ServerOptions, source: Arc<dyn ModelSource>, tell: Tell
     };
     let mut upkeep = tokio::task::JoinSet::new();
     keep_up(options, &repository, &mut upkeep);
+    if let Some(interval) = options.telemetry.pulse {
+        let (repository, tell) = (Arc::clone(&repository), Arc::clone(&tell));
+        tokio::spawn(async move {
+            let mut pulses = Pulses::new();
+            loop {
+                tokio::time::sleep(interval).await;
+                tell(Event::Pulse(pulses.take(&repository)));
+            }
+        });
+    }
     signals.wait().await;
     shared.is_draining.store(true, Ordering::Relaxed);
     tell(Event::Draining);
@@ -180,11 +196,13 @@ async fn serve(options: &ServerOptions, source: Arc<dyn ModelSource>, tell: Tell
             let _ = closed.await;
         }
     };
-    tokio::select! {
+    let ended = tokio::select! {
         ended = tokio::time::timeout(options.drain, drain) => ended.map_err(|_| ServerError::CutOff(options.drain)),
         // Whoever asks twice does not want to wait.
         () = signals.wait() => Err(ServerError::CutOff(Duration::ZERO)),
-    }
+    };
+    shared.telemetry.finish().await;
+    ended
 }
 
 /// As many things are made into tensors at once as there are processors.

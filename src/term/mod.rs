@@ -3,6 +3,7 @@
 mod bars;
 mod progress;
 mod secret;
+mod status;
 mod table;
 mod units;
 
@@ -14,6 +15,7 @@ use anstyle::{AnsiColor, Style};
 pub use bars::{Bar, Bars};
 pub use progress::Progress;
 pub use secret::{ask, ask_secret};
+pub use status::Status;
 pub use table::{Align, Table, bar};
 pub use units::{bytes, count, duration};
 

@@ -36,6 +36,8 @@ mod real_models;
 mod registry_verbs;
 mod run;
 #[cfg(unix)]
+mod seen;
+#[cfg(unix)]
 mod serve;
 mod serve_access;
 mod serve_people;

@@ -1,4 +1,7 @@
 mod access;
+pub mod models;
+pub mod place;
+mod seen;
 mod token;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -14,11 +17,10 @@ use crate::gpuxfile;
 #[cfg(unix)]
 use crate::serve::worker;
 use crate::serve::{self, Bounds, Event, ModelSource, Origins, ServerOptions, State};
-use crate::term::Term;
+use crate::term::{Status, Term};
 
-pub mod models;
-pub mod place;
 use access::AccessArgs;
+use seen::SeenArgs;
 
 /// Serve models over HTTP and gRPC, with the Open Inference Protocol v2
 #[derive(Debug, clap::Args)]
@@ -99,6 +101,8 @@ pub struct Args {
     #[command(flatten)]
     access: AccessArgs,
     #[command(flatten)]
+    seen: SeenArgs,
+    #[command(flatten)]
     engine: EngineArgs,
 }
 
@@ -145,9 +149,19 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
         policy: args.lifetimes.policy(&served.models())?,
         watch: args.lifetimes.watch,
         watch_registries: args.lifetimes.watch_registry,
+        telemetry: args.seen.options(context)?,
     };
     let term = context.term;
-    let tell = Arc::new(move |event: Event| report(&term, &event));
+    let status = Status::new(&term);
+    let tell = Arc::new(move |event: Event| match event {
+        Event::Pulse(pulses) => seen::show(&status, &pulses),
+        event => {
+            if matches!(event, Event::Draining) {
+                status.end();
+            }
+            status.aside(|| report(&term, &event));
+        }
+    });
     serve::run(&options, Arc::new(served), tell).or_fail(|| "cannot serve".into())
 }
 
@@ -239,6 +253,7 @@ fn report(term: &Term, event: &Event) {
             term.warn(format_args!("{name}:{version} stays as it is: {why}"));
         }
         Event::Draining => term.tell("finishing the requests that came"),
+        Event::Pulse(_) => {}
     }
 }
 

@@ -19,6 +19,7 @@ use tonic_health::ServingStatus;
 
 use super::access::admit_grpc;
 use super::http::{Shared, check};
+use super::telemetry;
 use generated::grpc_inference_service_server::GrpcInferenceServiceServer;
 use service::Inference;
 
@@ -58,7 +59,8 @@ pub fn router(shared: Arc<Shared>) -> Result<Router, tonic_reflection::server::E
     Ok(routes
         .into_axum_router()
         .layer(middleware::from_fn_with_state(Arc::clone(&shared), admit_grpc))
-        .layer(middleware::from_fn_with_state(shared, check)))
+        .layer(middleware::from_fn_with_state(Arc::clone(&shared), check))
+        .layer(middleware::from_fn_with_state(shared, telemetry::follow)))
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ use tokio::sync::Semaphore;
 use super::Repository;
 use super::access::{self, Access, Caller};
 use super::playground;
+use super::telemetry::{self, Telemetry};
 
 pub use accept::{Bounds, Listener};
 pub(super) use accept::{Terms, serve};
@@ -49,6 +50,8 @@ pub struct Shared {
     pub aside: Arc<Semaphore>,
     /// When the server started. Units: seconds since 1970.
     pub started: u64,
+    /// Hears of requests.
+    pub telemetry: Telemetry,
 }
 
 impl Shared {
@@ -92,6 +95,7 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .method_not_allowed_fallback(refusal::wrong_method)
         .layer(middleware::from_fn_with_state(Arc::clone(&shared), access::admit_http))
         .layer(middleware::from_fn_with_state(Arc::clone(&shared), guard::check))
+        .layer(middleware::from_fn_with_state(Arc::clone(&shared), telemetry::follow))
         .with_state(shared)
 }
 

@@ -30,8 +30,10 @@ pub(super) async fn all(State(shared): State<Arc<Shared>>, Extension(caller): Ex
 
 /// Gives every counter in the form that Prometheus reads.
 pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
+    let metrics = shared.repository.metrics();
+    metrics.set_lost(shared.telemetry.lost().counts());
     let mut text = String::new();
-    let written = shared.repository.metrics().write(&mut text);
+    let written = metrics.write(&mut text);
     debug_assert!(written.is_ok(), "a string takes whatever is written");
     const FORM: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, FORM)], text)

@@ -88,7 +88,10 @@ mod tests {
     #[test]
     fn the_policy_names_the_page_s_own_style_and_script_and_nothing_unsafe() {
         let policy = POLICY.to_str().unwrap_or_default();
-        assert!(policy.starts_with("default-src 'none'; script-src 'sha256-"), "{policy}");
+        assert!(
+            policy.starts_with("default-src 'none'; script-src 'sha256-"),
+            "{policy}"
+        );
         assert!(!policy.contains("unsafe"), "{policy}");
     }
 }

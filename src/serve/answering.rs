@@ -144,6 +144,8 @@ async fn answer_with_steps(
     }
     let mut outcomes: Vec<Result<Output, String>> = outcomes.into_iter().flatten().collect();
     compare(predictor, &mut outcomes)?;
+    model.metrics().count_preprocess(times.preprocess);
+    model.metrics().count_postprocess(times.postprocess);
     Ok(Answered {
         outcomes,
         times,
@@ -361,6 +363,7 @@ pub async fn speak(
         Skill::Answers(_) => return Err(Unanswered::Steps(super::speaker::NO_WORDS.to_owned())),
     };
     let preprocess = began.elapsed();
+    model.metrics().count_preprocess(preprocess);
     let answer = match model.call(manner.request(inputs, Some(words))).await {
         Ok(answer) => answer,
         Err(Error::Refused { why, .. }) => return Err(Unanswered::Steps(why)),

@@ -17,6 +17,7 @@ use super::status::http_code;
 use super::tensors;
 use crate::serve::http::Shared;
 use crate::serve::protocol::{EXTENSIONS, SESSION, platform};
+use crate::serve::telemetry::carried;
 use crate::serve::{self, Caller, Found, Profile, Repository, Statistics, Wanted};
 use crate::tensor::Port;
 use crate::tensor::oip;
@@ -126,7 +127,7 @@ impl GrpcInferenceService for Inference {
         let mut requests = request.into_inner();
         let shared = Arc::clone(&self.shared);
         let (answers, stream) = tokio::sync::mpsc::channel(STREAM_ANSWERS);
-        tokio::spawn(async move {
+        tokio::spawn(carried(async move {
             let mut is_first = true;
             while let Some(Ok(request)) = requests.next().await {
                 let id = request.id.clone();
@@ -159,7 +160,7 @@ impl GrpcInferenceService for Inference {
                     return;
                 }
             }
-        });
+        }));
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
     }
 

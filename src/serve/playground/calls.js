@@ -27,7 +27,13 @@ async function ask(path, options = {}) {
   throw new Refused(answer.status, String(message || `The server answered ${answer.status}.`));
 }
 
-const models = async () => (await (await ask("/v1/models")).json()).data;
+// Of a model that is not ready, the server says little.
+const UNKNOWN = { provider: "", digest: "", sources: [], inputs: [], outputs: [], generates: false, apis: [], waiting: 0, instances: 0, max_batch_size: 1 };
+
+async function models() {
+  const { data } = await (await ask("/v1/models")).json();
+  return data.map((each) => ({ ...each, gpux: { ...UNKNOWN, ...each.gpux } }));
+}
 
 const pathOf = (model, version) =>
   `/v1/models/${encodeURIComponent(model.id)}${version ? `/versions/${encodeURIComponent(version)}` : ""}/predict`;

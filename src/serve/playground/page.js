@@ -4,6 +4,8 @@ const state = {
   models: [], id: null, version: "", language: "curl", given: new Map(), value: null, history: new Map(), last: null, running: null,
 };
 const model = () => state.models.find((each) => each.id === state.id);
+// What a model takes, known once it is loaded.
+const takes = (it) => JSON.stringify([it?.gpux.sources, it?.gpux.inputs]);
 const historyOf = () => state.history.get(state.id) ?? [];
 const tell = (text, isBad = false) => {
   byId("told").textContent = text;
@@ -15,13 +17,13 @@ const tell = (text, isBad = false) => {
 async function refresh() {
   try {
     const found = await models();
-    const isFirst = !state.models.length;
     state.models = found;
     const ready = found.filter((each) => each.gpux.state === "READY").length;
     byId("server").textContent = `${ready} of ${found.length} ${found.length === 1 ? "model" : "models"} ready`;
     listModels();
     const asked = new URLSearchParams(location.hash.slice(1)).get("m");
-    if (!model()) pick((found.find((each) => each.id === asked) ?? found[0])?.id ?? null, isFirst);
+    if (!model()) pick((found.find((each) => each.id === asked) ?? found[0])?.id ?? null);
+    else if (state.takes !== takes(model())) pick(state.id);
     else describe();
   } catch (error) {
     byId("server").textContent = error.status === 401 ? "the server asks for a token" : error.message;
@@ -45,6 +47,7 @@ function listModels() {
 function pick(id) {
   stop();
   Object.assign(state, { id, version: "", value: null, last: null });
+  state.takes = takes(model());
   state.given = new Map();
   for (const radio of document.querySelectorAll("#models input")) radio.checked = radio.value === id;
   byId("answer").replaceChildren();

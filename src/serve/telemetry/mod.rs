@@ -153,6 +153,12 @@ pub fn note(of: impl FnOnce(&mut Noted)) {
     let _ = NOTES.try_with(|notes| of(&mut notes.lock().unwrap_or_else(PoisonError::into_inner)));
 }
 
+/// Lets a task that answers in the place of this one say something of its request.
+pub fn carried<F: Future>(future: F) -> impl Future<Output = F::Output> {
+    let notes = NOTES.try_with(Arc::clone).unwrap_or_default();
+    NOTES.scope(notes, future)
+}
+
 /// Gives each request its ids, and hands on what is to be seen of it.
 pub(in crate::serve) async fn follow(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
     let telemetry = &shared.telemetry;

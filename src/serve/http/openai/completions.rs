@@ -19,6 +19,7 @@ use crate::serve::answering::{self, Manner, Spoken};
 use crate::serve::http::accept::collect;
 use crate::serve::http::predict::{manner, timing};
 use crate::serve::http::{Head, Refusal, Shared};
+use crate::serve::telemetry::carried;
 use crate::serve::{Form, Model, Words};
 
 /// Is a body of this call. What would change the text and is not understood is refused, and not ignored.
@@ -185,7 +186,7 @@ fn stream(shared: &Arc<Shared>, model: Arc<Model>, asked: Asked, head: &Head) ->
     }
     let (events, receiver) = mpsc::channel(EVENTS);
     let shared = Arc::clone(shared);
-    tokio::spawn(async move {
+    tokio::spawn(carried(async move {
         let began = Instant::now();
         let stream = Stream {
             id: id(),
@@ -202,7 +203,7 @@ fn stream(shared: &Arc<Shared>, model: Arc<Model>, asked: Asked, head: &Head) ->
             }
         };
         model.metrics().count_request(&manner.tenant, code, began.elapsed());
-    });
+    }));
     let stream = ReceiverStream::new(receiver);
     Ok(Sse::new(stream).keep_alive(KeepAlive::default()).into_response())
 }

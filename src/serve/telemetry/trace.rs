@@ -35,7 +35,7 @@ impl Identity {
         let parent = only(headers, &TRACEPARENT).and_then(Parent::read);
         let state = only(headers, &TRACESTATE).filter(|state| parent.is_some() && state.len() <= LONGEST_STATE);
         Identity {
-            request_id: own.map_or_else(|| hex::<16>(), str::to_owned),
+            request_id: own.map_or_else(hex::<16>, str::to_owned),
             trace_id: parent
                 .as_ref()
                 .map_or_else(hex::<16>, |parent| parent.trace_id.to_owned()),

@@ -5,7 +5,7 @@
 #   target/test-models   all-MiniLM-L6-v2 and ResNet-50, made by the recipes in bench/models
 #   target/test-wheels   three wheels that packs are made of, and uv, at the digests of tests/packs.txt
 #   target/conformance   the cases of tests/conformance, by the script there
-#   docker-registry, skopeo, nginx, openssl   Debian's, where apt and root are there
+#   docker-registry, skopeo, nginx, openssl, chromium, chromium-driver   Debian's, where apt and root are there
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -118,9 +118,10 @@ if ! is_made "$wheels" "$stamp"; then
 fi
 
 missing=()
-for program in docker-registry skopeo nginx openssl; do
+for program in docker-registry skopeo nginx openssl chromium; do
     command -v "$program" >/dev/null || missing+=("$program")
 done
+command -v chromedriver >/dev/null || missing+=(chromium-driver)
 if [ ${#missing[@]} -gt 0 ] && ! install_packages "${missing[@]}"; then
     echo "test-deps: please install ${missing[*]} (Debian's packages have these names);" \
         "the tests that need them will fail until then" >&2

@@ -25,10 +25,14 @@ mod local;
 mod models;
 mod onnx;
 mod onnx_runtime;
+#[cfg(unix)]
+mod openapi;
 mod other_clients;
 mod packs;
 mod pipelines;
 mod plain_onnx;
+#[cfg(unix)]
+mod playground;
 mod providers;
 mod proxies;
 mod readme;

@@ -7,6 +7,7 @@ mod health;
 mod infer;
 mod metadata;
 mod openai;
+mod openapi;
 mod predict;
 mod refusal;
 mod statistics;
@@ -67,6 +68,7 @@ impl Shared {
 pub fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .route("/", get(playground::page))
+        .route("/openapi.json", get(openapi::document))
         .route("/v2", get(metadata::server))
         .route("/v2/health/live", get(health::live))
         .route("/v2/health/ready", get(health::ready))

@@ -143,7 +143,7 @@ function numbers(shape, values, type = "") {
     parts.push(canvas);
   }
   const all = make("p", { className: "numbers", tabIndex: 0 }, first.join("  "), values.length > first.length ? "  …" : "");
-  const head = make("summary", {}, `${values.length.toLocaleString("en")} ${values.length === 1 ? "value" : "values"}, ${type} [${shape.join(", ")}]`);
+  const head = make("summary", {}, [`${values.length.toLocaleString("en")} values`, type, `[${shape.join(", ")}]`].filter(Boolean).join(" "));
   parts.push(make("details", { className: "more", open: values.length <= 64 }, head, all));
   return parts;
 }

@@ -71,6 +71,7 @@ function describe() {
   const reason = { UNAVAILABLE: of.reason || "The model is not available.", LOADING: "The model is being loaded.", ASLEEP: "" }[of.state];
   byId("reason").textContent = reason ?? "";
   byId("reason").hidden = !reason;
+  for (const card of document.querySelectorAll("main > :not(#about)")) card.hidden = Boolean(reason) && !of.inputs.length;
   byId("versions").hidden = of.versions.length < 2;
   if (byId("version").dataset.of !== `${it.id} ${of.versions}`) {
     byId("version").dataset.of = `${it.id} ${of.versions}`;
@@ -88,6 +89,7 @@ function signature(it) {
   };
   const words = { image: "a picture", sound: "a sound", text: "a text" };
   const takes = it.gpux.sources.map((source) => words[source.kind]).join(" and ");
+  byId("signature").hidden = !it.gpux.inputs.length;
   byId("signature").replaceChildren(ports(takes ? `Takes ${takes}, as` : "Takes", it.gpux.inputs), ports("Gives", it.gpux.outputs));
 }
 

@@ -4,6 +4,8 @@
 #![allow(dead_code)]
 
 pub mod artifacts;
+#[cfg(unix)]
+pub mod chromium;
 pub mod deps;
 pub mod distribution;
 mod gpux;

@@ -55,7 +55,8 @@ pub(super) async fn kserve(
 ) -> Response {
     let Some(model) = path.model.strip_suffix(":predict") else {
         let what = "send to `/v1/models/MODEL/predict`, or to `/v1/models/MODEL:predict`";
-        return Refusal::new(StatusCode::METHOD_NOT_ALLOWED, what).into_response();
+        let refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, what);
+        return ([(header::ALLOW, "GET,HEAD")], refusal).into_response();
     };
     let path = ModelPath {
         model: model.to_owned(),
@@ -128,7 +129,9 @@ pub(super) fn manner(head: &Head) -> Result<Manner, Refusal> {
     Ok(Manner {
         tenant: Arc::clone(head.caller.tenant()),
         priority: number("x-gpux-priority")?.unwrap_or_default(),
-        timeout: number("x-gpux-timeout")?.map(Duration::from_millis),
+        timeout: number("x-gpux-timeout")?
+            .filter(|&own| own > 0)
+            .map(Duration::from_millis),
     })
 }
 

@@ -16,11 +16,13 @@ use tonic::Status;
 use super::{Caller, Denial};
 use crate::serve::Error;
 use crate::serve::http::{Refusal, Shared};
+use crate::serve::telemetry::note;
 
 /// What answers whoever comes: the health of the server, which tells of no model, and the page, which asks for a token
-/// itself.
-const OPEN_PATHS: [&str; 9] = [
+/// itself, with the document of all calls.
+const OPEN_PATHS: [&str; 10] = [
     "/",
+    "/openapi.json",
     "/healthz",
     "/readyz",
     "/v2/health/live",
@@ -92,15 +94,22 @@ fn admit(shared: &Shared, mut request: Request) -> Result<(Request, Option<Owned
     }
     match access.admit(request.headers()) {
         Ok((caller, place)) => {
+            tell_of(&caller);
             request.extensions_mut().insert(caller);
             Ok((request, place))
         }
         Err((denial, caller)) => {
+            tell_of(&caller);
             let code = Refusal::from(denial).status().as_u16();
             shared.repository.metrics().count_stray(caller.tenant(), code);
             Err(denial)
         }
     }
+}
+
+/// Lets log and traces know on whose behalf a request came, where that is anybody.
+fn tell_of(caller: &Caller) {
+    note(|noted| noted.tenant = Some(Arc::clone(caller.tenant())).filter(|tenant| !tenant.is_empty()));
 }
 
 /// Holds a place until the answer has gone out, or its reader has.

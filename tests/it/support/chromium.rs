@@ -1,6 +1,6 @@
 //! Headless Chromium, driven by W3C WebDriver over plain HTTP.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::deps::program;
-use super::server::request;
+use super::server::connect;
 
 /// How long the page may take to come to what is waited for.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -74,10 +74,8 @@ impl Browser {
             "POST" => body.to_string(),
             _ => String::new(),
         };
-        let headers = ["Content-Type: application/json"];
-        let answer = request(self.address, method, path, &headers, text.as_bytes());
-        let mut document = answer.json();
-        assert_eq!(answer.status, 200, "{path}: {document}");
+        let (status, mut document) = exchange(self.address, method, path, &text);
+        assert_eq!(status, 200, "{path}: {document}");
         document["value"].take()
     }
 
@@ -184,11 +182,40 @@ impl Browser {
     }
 }
 
+/// Sends one request and reads as much as its answer's length says: the driver keeps connections open.
+fn exchange(to: SocketAddr, method: &str, path: &str, body: &str) -> (u16, Value) {
+    let mut stream = connect(to);
+    let length = body.len();
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {to}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+    );
+    stream.write_all(&[head.as_bytes(), body.as_bytes()].concat()).unwrap();
+    let mut reader = BufReader::new(stream);
+    let (mut status, mut length) = (0, 0);
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        let line = line.trim_end().to_ascii_lowercase();
+        if let Some(rest) = line.strip_prefix("http/1.1 ") {
+            status = rest[..3].parse().unwrap();
+        }
+        if let Some(rest) = line.strip_prefix("content-length:") {
+            length = rest.trim().parse().unwrap();
+        }
+        if line.is_empty() {
+            break;
+        }
+    }
+    let mut bytes = vec![0; length];
+    reader.read_exact(&mut bytes).unwrap();
+    (status, serde_json::from_slice(&bytes).unwrap())
+}
+
 impl Drop for Browser {
     fn drop(&mut self) {
         if !self.session.is_empty() {
             // Ends the browser; the driver is then of no more use.
-            request(self.address, "DELETE", &self.session, &[], b"");
+            exchange(self.address, "DELETE", &self.session, "");
         }
         let _ = self.driver.kill();
         let _ = self.driver.wait();

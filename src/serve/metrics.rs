@@ -14,7 +14,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::Model;
 use super::telemetry::{Latencies, note};
+use crate::runtime::resident_bytes_of;
 
 /// Holds every counter of a server.
 #[derive(Debug)]
@@ -31,6 +33,7 @@ pub struct Metrics {
     sums: Mutex<HashMap<ModelLabels, Arc<Sums>>>,
     stages: [Family<ModelLabels, Histogram>; 3],
     lost: Family<LostLabels, Gauge>,
+    resident: Family<ProcessLabels, Gauge>,
 }
 
 /// Says which model something was counted of.
@@ -47,6 +50,14 @@ impl ModelLabels {
             version: version.to_owned(),
         }
     }
+}
+
+/// Says which process, and of which model a worker is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ProcessLabels {
+    process: &'static str,
+    model: String,
+    version: String,
 }
 
 /// Says what was lost.
@@ -93,7 +104,13 @@ impl Default for Metrics {
         );
         registry.register_with_unit("infer_time", "How long a call took", seconds(), infer_time.clone());
         registry.register("batch_rows", "Rows of a call", batch_rows.clone());
-        let lost = Family::default();
+        let (lost, resident) = (Family::default(), Family::default());
+        registry.register_with_unit(
+            "resident_memory",
+            "Memory that is resident, mapped files included",
+            Unit::Bytes,
+            resident.clone(),
+        );
         registry.register(
             "telemetry_lost",
             "Lines of the access log, and spans, that were dropped",
@@ -116,6 +133,7 @@ impl Default for Metrics {
             sums: Mutex::default(),
             stages,
             lost,
+            resident,
         }
     }
 }
@@ -173,6 +191,26 @@ impl Metrics {
             tenant: Arc::clone(tenant),
         };
         self.requests.get_or_create(&labels).inc();
+    }
+
+    /// Tells how much memory the server and the workers of models have now.
+    pub fn set_memory(&self, models: &[Arc<Model>]) {
+        let of = |process, model: &str, version: &str| ProcessLabels {
+            process,
+            model: model.to_owned(),
+            version: version.to_owned(),
+        };
+        let server = resident_bytes_of(std::process::id()).map(|bytes| (of("server", "", ""), bytes));
+        let workers = models.iter().filter_map(|model| {
+            let labels = of("worker", model.name(), model.version());
+            Some((labels, model.resident_bytes()?))
+        });
+        // Workers that are gone have none.
+        self.resident.clear();
+        for (labels, bytes) in workers.chain(server) {
+            let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+            self.resident.get_or_create(&labels).set(bytes);
+        }
     }
 
     /// Tells how many lines of the log, and how many spans, were lost.

@@ -183,12 +183,11 @@ fn schemathesis_finds_no_answer_that_is_not_documented_and_no_failure() {
         String::from_utf8_lossy(&output.stderr)
     );
     let tested = told.lines().find_map(|line| line.trim().strip_prefix("Tested: "));
-    let operations = server.get("/openapi.json").json()["paths"]
-        .as_object()
-        .unwrap()
-        .values()
-        .map(|each| each.as_object().unwrap().len())
-        .sum::<usize>();
-    assert_eq!(tested, Some(operations.to_string().as_str()), "{told}");
+    let tested: usize = tested.unwrap().parse().unwrap();
+    let document = server.get("/openapi.json").json();
+    let paths = document["paths"].as_object().unwrap().values();
+    let operations: usize = paths.map(|each| each.as_object().unwrap().len()).sum();
+    // It does not call the document that it reads.
+    assert_eq!(tested + 1, operations, "{told}");
     assert_eq!(server.stop().code(), Some(0));
 }

@@ -210,7 +210,7 @@ fn a_collector_that_is_not_there_loses_spans_and_keeps_nobody_waiting() {
 }
 
 #[test]
-fn metrics_tell_how_long_requests_took() {
+fn metrics_tell_how_long_requests_took_and_what_memory_each_process_has() {
     let server = Server::start(&Gpux::new(), &[MLP]);
     assert_eq!(server.post(INFER, &body()).status, 200);
     let text = String::from_utf8(request(server.metrics, "GET", "/metrics", &[], b"").body).unwrap();
@@ -225,6 +225,8 @@ fn metrics_tell_how_long_requests_took() {
     };
     let mlp = "model=\"mlp\",version=\"0.1.0\"";
     assert_eq!(value(&format!("gpux_request_time_seconds_count{{{mlp}}}")), 1.0);
+    assert!(value(&format!("gpux_resident_memory_bytes{{process=\"worker\",{mlp}}}")) > 1e6);
+    assert!(value("gpux_resident_memory_bytes{process=\"server\"") > 1e6);
     assert!(text.ends_with("# EOF\n"));
 }
 

@@ -31,6 +31,7 @@ pub(super) async fn all(State(shared): State<Arc<Shared>>, Extension(caller): Ex
 /// Gives every counter in the form that Prometheus reads.
 pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
     let metrics = shared.repository.metrics();
+    metrics.set_memory(&shared.repository.ready());
     metrics.set_lost(shared.telemetry.lost().counts());
     let mut text = String::new();
     let written = metrics.write(&mut text);

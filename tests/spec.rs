@@ -589,7 +589,7 @@ fn examples_of_the_commands_the_manifest_and_the_inference_api_are_true() {
     );
     let inference = include_str!("../registry-spec/inference-api.schema.json");
     let count = check_examples(include_str!("../registry-spec/inference-api.md"), inference);
-    assert_eq!(count, 8);
+    assert_eq!(count, 9);
 }
 
 /// What the codec writes is what the schema says, and the codec reads the page's requests.

@@ -302,9 +302,9 @@ fn run_stack(opened: &mut Opened, stacking: &Stacking, requests: &[&[Tensor]]) -
     if requests.len() < 2 {
         return None;
     }
-    let (inputs, rows) = stacking.stack(requests).ok()?;
-    let outputs = run_one(opened, inputs).ok()?;
-    stacking.unstack(outputs, &rows).ok()
+    let stack = stacking.stack(requests).ok()?;
+    let outputs = run_one(opened, stack.inputs).ok()?;
+    stacking.unstack(outputs, &stack.shares).ok()
 }
 
 fn write_line(index: u64, outcome: &LineOutcome, signature: &Signature, to: &mut dyn Write) -> io::Result<()> {

@@ -2,7 +2,7 @@ use crate::gpuxfile::{Feed, InputPipeline, InputStep, Modality};
 use crate::tensor::{Signature, Tensor};
 
 use super::picture::PictureSteps;
-use super::prepared::Prepared;
+use super::prepared::{Filling, Prepared};
 use super::sound::SoundSteps;
 use super::text::TextSteps;
 use super::{Error, Item, SideFiles, Source};
@@ -112,6 +112,14 @@ impl InputSteps {
                 prepared.promised.extend(self.feeds.iter().map(|feed| feed.input));
                 Ok(())
             }
+        }
+    }
+
+    /// Says how the inputs are filled up, where calls of different length go together.
+    pub fn filling(&self) -> Option<Filling> {
+        match &self.work {
+            Work::Picture(_) | Work::Sound(_) => None,
+            Work::Text(steps) => steps.filling(&self.feeds),
         }
     }
 

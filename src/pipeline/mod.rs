@@ -21,7 +21,7 @@ pub use draw::annotate;
 pub use error::Error;
 pub use item::{Item, Request};
 pub use picture::{Frame, Limits};
-pub use prepared::Prepared;
+pub use prepared::{Filling, Prepared};
 pub use words::{Vocabulary, Words};
 
 use std::collections::BTreeMap;
@@ -132,6 +132,19 @@ impl Pipeline {
     /// Tells whether the answer to one request depends on the others of the call.
     pub fn compares(&self) -> bool {
         self.outputs.iter().any(OutputSteps::compares)
+    }
+
+    /// Says how the inputs of one text are filled up, so that texts of different length go into one call; `None` where that
+    /// would change what the model makes of them, or may.
+    pub fn filling(&self) -> Option<Filling> {
+        let mut texts = self
+            .inputs
+            .iter()
+            .filter(|steps| steps.source().modality == Modality::Text);
+        match (texts.next(), texts.next()) {
+            (Some(steps), None) => steps.filling(),
+            _ => None,
+        }
     }
 
     /// Gives what the model takes and gives.

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use crate::tensor::Tensor;
+use crate::tensor::{End, Tensor};
 
 use super::picture::Frame;
 
@@ -15,6 +15,15 @@ pub struct Prepared {
     pub(super) frame: Option<Frame>,
     /// The inputs that `texts` will fill.
     pub(super) promised: Vec<usize>,
+}
+
+/// Says how inputs are filled up along dimension 1, so that sequences of different length go into one call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filling {
+    /// The inputs, and with what.
+    pub values: Vec<(usize, i64)>,
+    /// Where.
+    pub end: End,
 }
 
 /// Is a text as numbers.
@@ -43,6 +52,15 @@ impl Prepared {
     /// Counts the tokens of its texts.
     pub fn tokens(&self) -> usize {
         self.texts.values().map(|tokens| tokens.ids.len()).sum()
+    }
+
+    /// Gives the length of the text that was given; `None` where there is none, or several.
+    pub fn length(&self) -> Option<usize> {
+        let mut texts = self.texts.values();
+        match (texts.next(), texts.next()) {
+            (Some(text), None) => Some(text.ids.len()),
+            _ => None,
+        }
     }
 
     /// Counts the rows of the request: those of its first tensor, else one.

@@ -3,9 +3,9 @@ use std::fmt;
 use tokenizers::{EncodeInput, InputSequence, Tokenizer, TruncationDirection, TruncationParams, TruncationStrategy};
 
 use crate::gpuxfile::{Feed, FeedRole, Padding, Side, Tokenize, Truncation};
-use crate::tensor::{DType, Signature, Tensor};
+use crate::tensor::{DType, End, Signature, Tensor};
 
-use super::prepared::{Prepared, Tokens};
+use super::prepared::{Filling, Prepared, Tokens};
 use super::{Error, Item, SideFiles};
 
 /// Makes text into numbers of tokens.
@@ -80,6 +80,19 @@ impl TextSteps {
         Ok(Tokens {
             ids: encoding.get_ids().to_vec(),
             types: encoding.get_type_ids().to_vec(),
+        })
+    }
+
+    /// Says how texts of different length are filled up, where a mask leaves out what fills up, and nothing else says how long
+    /// they are to be.
+    pub fn filling(&self, feeds: &[Feed]) -> Option<Filling> {
+        let is_masked = feeds.iter().any(|feed| feed.role == FeedRole::Mask);
+        (is_masked && self.tokenize.padding == Padding::Longest).then(|| Filling {
+            values: feeds.iter().map(|feed| (feed.input, self.fill(feed.role))).collect(),
+            end: match self.tokenize.padding_side {
+                Side::Right => End::Back,
+                Side::Left => End::Front,
+            },
         })
     }
 

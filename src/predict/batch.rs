@@ -3,16 +3,39 @@
 //! Pure: it knows a signature and tensors, not sessions. Stacking is along dimension 0, and only where the signature
 //! gives reason to believe that a model treats the rows apart. A model may still mix them (a mean over the batch): no
 //! signature tells. One that gives another number of rows than it was given is found out by [`Stacking::unstack`].
+//!
+//! Requests whose sequences differ in length stack too where filling them up is safe: [`Stacking::filling_up`].
 
 use std::collections::HashMap;
 
-use crate::tensor::{DType, Dim, Port, RowsError, Signature, Tensor, TensorName};
+use super::sequence::{Sequences, class};
+use crate::pipeline::Filling;
+use crate::tensor::{AxisError, DType, Dim, Port, RowsError, Signature, Tensor, TensorName};
 
 /// Is the proof that requests to a model may be stacked.
 #[derive(Clone, Debug)]
 pub struct Stacking {
     inputs: Vec<TensorName>,
     outputs: Vec<TensorName>,
+    sequences: Option<Sequences>,
+}
+
+/// Says which part of a stack is whose.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shares {
+    /// The rows of each request.
+    pub rows: Vec<usize>,
+    /// The length of the sequence of each request, and that which they were filled up to; `None` where none was.
+    pub lengths: Option<(Vec<usize>, usize)>,
+}
+
+/// Is several requests as one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stack {
+    /// One tensor an input, whose dimension 0 is the sum of theirs.
+    pub inputs: Vec<Tensor>,
+    /// What of it is whose.
+    pub shares: Shares,
 }
 
 /// Says why requests to a model are not stacked.
@@ -48,6 +71,20 @@ pub enum Error {
         #[source]
         source: RowsError,
     },
+    /// The sequence of a request cannot be filled up.
+    #[error("the sequence of input `{name}` is not filled up")]
+    FillUp {
+        name: TensorName,
+        #[source]
+        source: AxisError,
+    },
+    /// An output is not as long as the sequences that went in.
+    #[error("the sequence of output `{name}` is not cut")]
+    Cut {
+        name: TensorName,
+        #[source]
+        source: AxisError,
+    },
     /// An output does not have a row for each row that went in.
     #[error("output `{name}` does not split into the answers")]
     Output {
@@ -57,7 +94,8 @@ pub enum Error {
     },
 }
 
-/// Is what the requests of one stack have in common: for each input its type and its dimensions but the first.
+/// Is what the requests of one stack have in common: for each input its type and its dimensions but the first, of a length
+/// that may be filled up its class.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Key(Vec<(DType, Vec<usize>)>);
 
@@ -110,15 +148,42 @@ impl Stacking {
         Ok(Stacking {
             inputs: names(inputs),
             outputs: names(outputs),
+            sequences: None,
         })
+    }
+
+    /// Lets requests whose sequences differ in length stack, where the signature says of every input and output what becomes
+    /// of it then.
+    ///
+    /// `signature` is that of [`Stacking::of`].
+    pub fn filling_up(self, filling: Option<&Filling>, signature: &Signature) -> Self {
+        Stacking {
+            sequences: filling.and_then(|filling| Sequences::of(filling, signature)),
+            ..self
+        }
+    }
+
+    /// Tells whether requests whose sequences differ in length stack.
+    pub fn fills_up(&self) -> bool {
+        self.sequences.is_some()
     }
 
     /// Looks at the inputs of one request, in the signature's order.
     pub fn candidate(&self, request: &[Tensor]) -> Candidate {
         let rows = self.rows(0, request).ok();
+        let length = self.length(request);
         let key = rows.map(|_| {
-            let inner = |tensor: &Tensor| (tensor.dtype(), tensor.shape().iter().skip(1).copied().collect());
-            Key(request.iter().map(inner).collect())
+            let inner = |(at, tensor): (usize, &Tensor)| {
+                let mut dims: Vec<usize> = tensor.shape().iter().skip(1).copied().collect();
+                if let (Some(length), Some(sequences)) = (length, &self.sequences)
+                    && sequences.fill(at).is_some()
+                {
+                    // The length is that of the first dimension after the rows.
+                    dims[0] = class(length);
+                }
+                (tensor.dtype(), dims)
+            };
+            Key(request.iter().enumerate().map(inner).collect())
         });
         Candidate {
             key,
@@ -128,47 +193,96 @@ impl Stacking {
 
     /// Stacks the inputs of several requests, each in the signature's order.
     ///
-    /// Shape: one tensor an input, whose dimension 0 is the sum of theirs; and for each request its rows.
     /// Errors: requests that have different [`Key`]s, or none.
-    pub fn stack(&self, requests: &[&[Tensor]]) -> Result<(Vec<Tensor>, Vec<usize>), Error> {
+    pub fn stack(&self, requests: &[&[Tensor]]) -> Result<Stack, Error> {
         let rows = requests
             .iter()
             .enumerate()
             .map(|(at, request)| self.rows(at, request))
             .collect::<Result<Vec<_>, _>>()?;
-        let stacked = self.inputs.iter().enumerate().map(|(at, name)| {
+        let lengths = requests.iter().map(|request| self.length(request)).collect();
+        let lengths = self.lengths(lengths);
+        let inputs = self.inputs.iter().enumerate().map(|(at, name)| {
             let parts: Vec<&Tensor> = requests.iter().map(|request| &request[at]).collect();
+            let fill = self.sequences.as_ref().and_then(|sequences| sequences.fill(at));
+            let filled: Vec<Tensor>;
+            let parts = match (fill, &lengths) {
+                (Some(fill), Some((_, longest))) => {
+                    let each = parts.iter().map(|part| part.fill_up(1, *longest, fill));
+                    filled = each.collect::<Result<_, _>>().map_err(|source| {
+                        let name = name.clone();
+                        Error::FillUp { name, source }
+                    })?;
+                    filled.iter().collect()
+                }
+                _ => parts,
+            };
             Tensor::join_rows(&parts).map_err(|source| Error::Input {
                 name: name.clone(),
                 source,
             })
         });
-        Ok((stacked.collect::<Result<_, _>>()?, rows))
+        Ok(Stack {
+            inputs: inputs.collect::<Result<_, _>>()?,
+            shares: Shares { rows, lengths },
+        })
+    }
+
+    /// Gives the shares of requests that were stacked elsewhere, by their rows and the lengths of their sequences.
+    pub fn shares(&self, rows: Vec<usize>, lengths: Vec<Option<usize>>) -> Shares {
+        Shares {
+            rows,
+            lengths: self.lengths(lengths),
+        }
     }
 
     /// Splits the outputs of a stack into those of each request.
     ///
-    /// Shape: for each of `rows`, as [`Stacking::stack`] gave them, one tensor an output, in the signature's order.
-    /// Errors: an output with another number of rows than went in: the model does not treat them apart, and the requests
-    /// are to be run one by one.
-    pub fn unstack(&self, outputs: Vec<Tensor>, rows: &[usize]) -> Result<Vec<Vec<Tensor>>, Error> {
+    /// Shape: for each of the shares one tensor an output, in the signature's order, as long as the request's own sequence.
+    /// Errors: an output with another number of rows than went in, or another length: the model does not treat them apart, and
+    /// the requests are to be run one by one.
+    pub fn unstack(&self, outputs: Vec<Tensor>, shares: &Shares) -> Result<Vec<Vec<Tensor>>, Error> {
         if outputs.len() != self.outputs.len() {
             return Err(Error::Count {
                 expected: self.outputs.len(),
                 found: outputs.len(),
             });
         }
-        let mut answers: Vec<Vec<Tensor>> = rows.iter().map(|_| Vec::with_capacity(outputs.len())).collect();
-        for (name, output) in self.outputs.iter().zip(outputs) {
-            let parts = output.split_rows(rows).map_err(|source| Error::Output {
+        let mut answers: Vec<Vec<Tensor>> = shares.rows.iter().map(|_| Vec::with_capacity(outputs.len())).collect();
+        for (at, (name, output)) in self.outputs.iter().zip(outputs).enumerate() {
+            let parts = output.split_rows(&shares.rows).map_err(|source| Error::Output {
                 name: name.clone(),
                 source,
             })?;
-            for (answer, part) in answers.iter_mut().zip(parts) {
-                answer.push(part);
+            for (request, (answer, part)) in answers.iter_mut().zip(parts).enumerate() {
+                answer.push(match (&self.sequences, &shares.lengths) {
+                    (Some(sequences), Some((lengths, longest))) => sequences
+                        .cut(at, part, (lengths[request], *longest))
+                        .map_err(|source| {
+                            let name = name.clone();
+                            Error::Cut { name, source }
+                        })?,
+                    _ => part,
+                });
             }
         }
         Ok(answers)
+    }
+
+    /// Gives the length of a request's sequence, which all its inputs that have one share; `None` where they do not.
+    fn length(&self, request: &[Tensor]) -> Option<usize> {
+        self.sequences.as_ref()?.length(request)
+    }
+
+    /// Gives the longest, where all have one and they are not the same.
+    fn lengths(&self, lengths: Vec<Option<usize>>) -> Option<(Vec<usize>, usize)> {
+        self.sequences.as_ref()?;
+        let lengths: Vec<usize> = lengths.into_iter().collect::<Option<_>>()?;
+        let longest = lengths.iter().copied().max()?;
+        lengths
+            .iter()
+            .any(|&length| length != longest)
+            .then_some((lengths, longest))
     }
 
     /// Counts the rows of a request, which all its inputs must have.
@@ -248,6 +362,13 @@ mod tests {
         stacking(&vec![dims; inputs], &vec![dims; outputs]).unwrap()
     }
 
+    fn shares(rows: &[usize]) -> Shares {
+        Shares {
+            rows: rows.to_vec(),
+            lengths: None,
+        }
+    }
+
     fn rows_of(shape: &[usize]) -> Tensor {
         Tensor::from_vec(shape, vec![0f32; shape.iter().product()]).unwrap()
     }
@@ -318,14 +439,14 @@ mod tests {
     fn an_output_without_a_row_for_each_that_went_in_is_refused() {
         let stacking = simple(1, 1);
         assert_eq!(
-            stacking.unstack(vec![rows_of(&[2, 2])], &[1, 2]),
+            stacking.unstack(vec![rows_of(&[2, 2])], &shares(&[1, 2])),
             Err(Error::Output {
                 name: TensorName::new("x"),
                 source: RowsError::Count { found: 2, wanted: 3 }
             })
         );
         assert_eq!(
-            stacking.unstack(vec![], &[1]),
+            stacking.unstack(vec![], &shares(&[1])),
             Err(Error::Count { expected: 1, found: 0 })
         );
         let (one, two) = ([rows_of(&[1, 2])], [rows_of(&[1, 3])]);
@@ -359,8 +480,8 @@ mod tests {
             prop_assert!(key.is_some());
             prop_assert!(requests.iter().all(|request| stacking.candidate(request).key == key));
             let parts: Vec<&[Tensor]> = requests.iter().map(Vec::as_slice).collect();
-            let (whole, rows) = stacking.stack(&parts).unwrap();
-            let again = stacking.unstack(whole, &rows).unwrap();
+            let whole = stacking.stack(&parts).unwrap();
+            let again = stacking.unstack(whole.inputs, &whole.shares).unwrap();
             prop_assert_eq!(again.len(), requests.len());
             for (again, request) in again.iter().zip(&requests) {
                 prop_assert_eq!(again.len(), request.len());

@@ -7,6 +7,7 @@ pub mod batch;
 mod error;
 pub mod generate;
 mod predictor;
+mod sequence;
 mod stream;
 
 pub use error::Error;

@@ -43,7 +43,8 @@ impl Predictor {
     /// Joins a pipeline to the model it was made for.
     pub fn new(pipeline: Pipeline) -> Predictor {
         Predictor {
-            stacking: Stacking::of(pipeline.signature()),
+            stacking: Stacking::of(pipeline.signature())
+                .map(|stacking| stacking.filling_up(pipeline.filling().as_ref(), pipeline.signature())),
             pipeline: Arc::new(pipeline),
             raw: false,
         }
@@ -62,6 +63,13 @@ impl Predictor {
     /// Gives the pipeline.
     pub fn pipeline(&self) -> &Pipeline {
         &self.pipeline
+    }
+
+    /// Tells how requests share a call.
+    ///
+    /// Errors: why they do not.
+    pub fn stacking(&self) -> Result<&Stacking, &Unstackable> {
+        self.stacking.as_ref()
     }
 
     /// Says why requests do not share a call, where they do not.
@@ -104,7 +112,8 @@ impl Predictor {
                 .stacking
                 .as_ref()
                 .expect("several share a call only where they stack");
-            let answers = stacking.unstack(outputs, &rows)?;
+            let lengths = members.iter().map(|one| one.length()).collect();
+            let answers = stacking.unstack(outputs, &stacking.shares(rows, lengths))?;
             return Ok(answers.into_iter().map(Output::Tensors).collect());
         };
         Ok(vec![Output::Tensors(outputs)])

@@ -35,6 +35,9 @@ pub enum Error {
     /// The model does not take the request's inputs.
     #[error("model `{name}` cannot answer: {why}")]
     Refused { name: String, why: String },
+    /// The model was to be loaded or unloaded, and was not.
+    #[error("model `{}` is not changed: {why}", name.escape_debug())]
+    NotLoaded { name: String, why: String },
     /// The model failed.
     #[error("model `{name}` failed: {why}")]
     Failed { name: String, why: String },

@@ -9,6 +9,7 @@
 
 mod access;
 mod answering;
+mod control;
 mod error;
 mod executor;
 mod grpc;

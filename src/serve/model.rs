@@ -72,6 +72,7 @@ pub struct Profile {
     settings: Settings,
     instances: usize,
     unstackable: Option<Unstackable>,
+    fills_up: bool,
     skill: Arc<Skill>,
     metrics: ModelMetrics,
 }
@@ -171,6 +172,11 @@ impl Profile {
         self.unstackable.as_ref()
     }
 
+    /// Tells whether requests are joined whose sequences differ in length.
+    pub fn fills_up(&self) -> bool {
+        self.fills_up
+    }
+
     /// Gives its counters.
     pub fn metrics(&self) -> &ModelMetrics {
         &self.metrics
@@ -207,10 +213,11 @@ impl Model {
             memory,
             held,
         } = loaded;
-        let (stacking, unstackable) = match Stacking::of(&signature) {
+        let (stacking, unstackable) = match stacking(&skill, &signature) {
             Ok(stacking) => (Some(stacking), None),
             Err(reason) => (None, Some(reason)),
         };
+        let fills_up = stacking.as_ref().is_some_and(Stacking::fills_up);
         let instances = executors.len();
         let scheduler = Scheduler::start(name, executors, stacking, settings, metrics.clone())?;
         let model = Model {
@@ -223,6 +230,7 @@ impl Model {
                 settings,
                 instances,
                 unstackable,
+                fills_up,
                 skill,
                 metrics,
             }),
@@ -287,6 +295,16 @@ impl Model {
     fn touch(&self) {
         let now = u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.used.fetch_max(now, Ordering::Relaxed);
+    }
+}
+
+/// Tells how requests are joined: steps that take texts know what fills up the shorter ones.
+fn stacking(skill: &Skill, signature: &Signature) -> Result<Stacking, Unstackable> {
+    match skill {
+        Skill::Answers(predictor) if predictor.pipeline().signature() == signature => {
+            predictor.stacking().cloned().map_err(Clone::clone)
+        }
+        _ => Stacking::of(signature),
     }
 }
 

@@ -34,6 +34,8 @@ pub struct ServerOptions {
     pub drain: Duration,
     /// How long models stay, and which of them are called.
     pub policy: Policy,
+    /// Whether admins load and unload models by calls.
+    pub is_controlled: bool,
     /// How often it is looked whether models have moved on this machine; `None` for never.
     pub watch: Option<Duration>,
     /// How often it is looked whether models have moved at their registries; `None` for never.
@@ -133,6 +135,7 @@ async fn serve(options: &ServerOptions, source: Arc<dyn ModelSource>, tell: Tell
     let repository = Arc::new(repository);
     let shared = Arc::new(http::Shared {
         repository: Arc::clone(&repository),
+        is_controlled: options.is_controlled,
         is_draining: AtomicBool::new(false),
         access: Arc::clone(&access),
         most_body_bytes: options.most_body_bytes,

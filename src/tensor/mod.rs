@@ -4,6 +4,7 @@
 
 #[cfg(test)]
 pub(crate) mod arbitrary;
+mod axis;
 mod bytes;
 mod cast;
 mod dtype;
@@ -19,6 +20,7 @@ mod rows;
 mod signature;
 mod value;
 
+pub use axis::{AxisError, End};
 pub use cast::{CastError, IndexPath, Number, TensorCastError};
 pub use dtype::{DType, UnknownDType};
 pub use fit::FitError;

@@ -11,7 +11,9 @@ use tempfile::TempDir;
 use crate::support::server::{Server, connect, read, request, signal};
 use crate::support::{Gpux, deps, graph};
 
+mod control;
 mod models;
+mod sequences;
 
 const MLP: &str = "mlp=fixtures/mlp/model.onnx";
 const INFER: &str = "/v2/models/mlp/infer";

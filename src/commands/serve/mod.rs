@@ -134,6 +134,7 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
     let (own_host, own_port) = served.address()?;
     let host = args.host.or(own_host).unwrap_or(Ipv4Addr::LOCALHOST.into());
     let access = args.access.for_host(host, context)?;
+    args.lifetimes.check_control(&access)?;
     let options = ServerOptions {
         http: SocketAddr::new(host, args.port.or(own_port).unwrap_or(8000)),
         grpc: (!args.no_grpc).then(|| SocketAddr::new(host, args.grpc_port)),
@@ -147,6 +148,7 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
         access,
         drain: args.drain,
         policy: args.lifetimes.policy(&served.models())?,
+        is_controlled: args.lifetimes.model_control,
         watch: args.lifetimes.watch,
         watch_registries: args.lifetimes.watch_registry,
         telemetry: args.seen.options(context)?,
@@ -229,6 +231,9 @@ fn report(term: &Term, event: &Event) {
             State::Ready(model) => {
                 let joined = match (model.settings().max_batch_size, model.unstackable()) {
                     (1, _) => String::new(),
+                    (rows, None) if model.fills_up() => {
+                        format!(", up to {rows} rows a call, shorter texts filled up")
+                    }
                     (rows, None) => format!(", up to {rows} rows a call"),
                     (_, Some(reason)) => format!(", requests are not joined: {reason}"),
                 };

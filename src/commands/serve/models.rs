@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::serve::{ModelName, Policy, Version};
+use crate::serve::{AccessOptions, ModelName, Policy, Version};
 
 use super::{Code, Failure, size, time};
 
@@ -27,6 +27,9 @@ pub struct ModelArgs {
     /// What part of the calls without a version a version answers, in per cent; may be repeated
     #[arg(long, value_name = "NAME:VERSION=PERCENT", value_parser = weight)]
     pub weight: Vec<Weight>,
+    /// Let admins load and unload models by calls
+    #[arg(long)]
+    pub model_control: bool,
     /// Serve a model without calling it once before
     #[arg(long)]
     pub no_warm_up: bool,
@@ -44,6 +47,18 @@ pub struct Weight {
 }
 
 impl ModelArgs {
+    /// Looks whether anybody could load and unload models, where that is allowed.
+    ///
+    /// Errors: nobody could.
+    pub fn check_control(&self, access: &AccessOptions) -> Result<(), Failure> {
+        if !self.model_control || access.tokens.is_some() {
+            return Ok(());
+        }
+        let what = "--model-control lets admins load and unload models, and without tokens there are none";
+        Err(Failure::new(Code::Usage, what)
+            .hint("make a token with `gpux serve token create --tenant NAME --admin`, and say where with --tokens"))
+    }
+
     /// Gives what they mean for the server of these models.
     ///
     /// Errors: a weight is for a model that is not served, or the weights of a name are not a hundred per cent.

@@ -15,6 +15,7 @@ use super::generated::repository_index_response::ModelIndex;
 use super::generated::*;
 use super::status::http_code;
 use super::tensors;
+use crate::serve::control::{Change, Parameter};
 use crate::serve::http::Shared;
 use crate::serve::protocol::{EXTENSIONS, SESSION, platform};
 use crate::serve::telemetry::carried;
@@ -205,21 +206,52 @@ impl GrpcInferenceService for Inference {
 
     async fn repository_model_load(
         &self,
-        _: Request<RepositoryModelLoadRequest>,
+        request: Request<RepositoryModelLoadRequest>,
     ) -> Result<Response<RepositoryModelLoadResponse>, Status> {
-        Err(no_control())
+        let caller = self.admin(&request)?;
+        let RepositoryModelLoadRequest {
+            model_name, parameters, ..
+        } = request.into_inner();
+        caller.check_control(&model_name)?;
+        let change = Change::read(model_name, parameters.into_iter().map(parameter))?;
+        change.load(&self.shared.repository).await?;
+        Ok(Response::new(RepositoryModelLoadResponse {}))
     }
 
     async fn repository_model_unload(
         &self,
-        _: Request<RepositoryModelUnloadRequest>,
+        request: Request<RepositoryModelUnloadRequest>,
     ) -> Result<Response<RepositoryModelUnloadResponse>, Status> {
-        Err(no_control())
+        let caller = self.admin(&request)?;
+        let RepositoryModelUnloadRequest {
+            model_name, parameters, ..
+        } = request.into_inner();
+        caller.check_control(&model_name)?;
+        let change = Change::read(model_name, parameters.into_iter().map(parameter))?;
+        change.unload(&self.shared.repository).await?;
+        Ok(Response::new(RepositoryModelUnloadResponse {}))
     }
 }
 
-fn no_control() -> Status {
-    Status::unimplemented("models are not loaded and unloaded by calls")
+impl Inference {
+    /// Gives who calls, where models are loaded and unloaded by calls at all.
+    fn admin<T>(&self, request: &Request<T>) -> Result<Caller, Status> {
+        match self.shared.is_controlled {
+            true => Ok(caller(request)),
+            false => Err(Status::unimplemented("models are not loaded and unloaded by calls")),
+        }
+    }
+}
+
+/// Reads a parameter of a call that loads or unloads.
+fn parameter((name, value): (String, ModelRepositoryParameter)) -> (String, Parameter) {
+    use model_repository_parameter::ParameterChoice;
+    let value = match value.parameter_choice {
+        Some(ParameterChoice::StringParam(text)) => Parameter::Text(text),
+        Some(ParameterChoice::BoolParam(is_so)) => Parameter::Bool(is_so),
+        _ => Parameter::Other,
+    };
+    (name, value)
 }
 
 /// Says from whom a request is, and which others belong to it.

@@ -19,6 +19,7 @@ impl From<Error> for Status {
             Error::TimedOut(_) => Code::DeadlineExceeded,
             Error::Cancelled => Code::Cancelled,
             Error::Refused { .. } => Code::InvalidArgument,
+            Error::NotLoaded { .. } => Code::InvalidArgument,
             Error::Failed { .. } => Code::Internal,
         };
         let retry_after_seconds = match &error {

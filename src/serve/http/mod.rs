@@ -1,6 +1,7 @@
 //! HTTP/1.1 and HTTP/2: the Open Inference Protocol, health and metrics.
 
 mod accept;
+mod control;
 mod guard;
 mod head;
 mod health;
@@ -39,6 +40,8 @@ pub(super) use refusal::Refusal;
 pub struct Shared {
     /// The models.
     pub repository: Arc<Repository>,
+    /// Whether admins load and unload models by calls.
+    pub is_controlled: bool,
     /// Whether the server is about to stop, and so no longer ready.
     pub is_draining: AtomicBool,
     /// Who may call.
@@ -86,6 +89,8 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .route("/v2/models/{model}/infer", post(infer::infer))
         .route("/v2/models/{model}/versions/{version}/infer", post(infer::infer))
         .route("/v2/repository/index", post(metadata::index))
+        .route("/v2/repository/models/{model}/load", post(control::load))
+        .route("/v2/repository/models/{model}/unload", post(control::unload))
         .route("/v1/models", get(openai::list))
         .route("/v1/models/{model}", get(openai::one).post(predict::kserve))
         .route("/v1/models/{model}/predict", post(predict::predict))

@@ -108,6 +108,7 @@ impl From<Error> for Refusal {
             Error::Cancelled => StatusCode::REQUEST_TIMEOUT,
             Error::Lost(_) => StatusCode::BAD_GATEWAY,
             Error::Refused { .. } => StatusCode::BAD_REQUEST,
+            Error::NotLoaded { .. } => StatusCode::BAD_REQUEST,
             Error::Failed { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         };
         let is_passing = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);

@@ -7,6 +7,15 @@ use super::{Look, ModelSource, Repository, SourceError, State, lock};
 use crate::runtime::{Cancel, Value};
 use crate::serve::{Error, Event, Loaded, Model};
 
+/// Says what becomes of a model that sleeps when it is to be replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sleepers {
+    /// It wakes as what it is by then.
+    Leave,
+    /// It is loaded.
+    Wake,
+}
+
 /// How long the calls before a model is ready may take.
 const WARM_UP: Duration = Duration::from_secs(60);
 
@@ -19,18 +28,56 @@ impl Repository {
         }
     }
 
+    /// Loads what a name stands for, once more where it is loaded; without a version, every version.
+    ///
+    /// Errors: there is no such model, or it cannot be loaded.
+    pub fn load(&self, name: &str, version: Option<&str>) -> Result<(), Error> {
+        let versions = match version {
+            Some(version) => vec![version.to_owned()],
+            None => self.versions(name),
+        };
+        if versions.is_empty() {
+            return Err(Error::UnknownModel(name.to_owned()));
+        }
+        for version in versions {
+            self.state(name, Some(&version))?;
+            self.renew(name, &version, Sleepers::Wake)
+                .map_err(|error| not_loaded(name, error))?;
+        }
+        Ok(())
+    }
+
+    /// Lets a name stand for an artifact and loads it; without a version, under the reference's own.
+    ///
+    /// Errors: it cannot be found or loaded; what the name stood for before then goes on to answer.
+    pub fn load_reference(&self, name: &str, version: Option<&str>, reference: &str) -> Result<(), Error> {
+        let not_loaded = |error| not_loaded(name, error);
+        let version = self.source.assign(name, version, reference).map_err(not_loaded)?;
+        let is_new = self.state(name, Some(&version)).is_err();
+        let loaded = self.renew(name, &version, Sleepers::Wake);
+        if loaded.is_err() && is_new {
+            // What never was there does not keep the server from being ready.
+            self.forget(name, &version);
+        }
+        loaded.map_err(not_loaded)
+    }
+
     /// Loads a model beside the one that answers, if any does, and lets it answer from then on.
     ///
     /// One that sleeps goes on to: it wakes as what it is by then. What cannot be loaded leaves the one that answers where
     /// it is.
     /// Errors: why it could not be loaded, which is also told.
     pub fn replace(&self, name: &str, version: &str) -> Result<(), SourceError> {
+        self.renew(name, version, Sleepers::Leave)
+    }
+
+    fn renew(&self, name: &str, version: &str, sleepers: Sleepers) -> Result<(), SourceError> {
         let busy = self.busy(name, version);
         let _busy = lock(&busy);
         let before = self.state(name, Some(version)).ok();
         match &before {
-            Some(State::Asleep(_)) => return Ok(()),
-            Some(State::Ready(_) | State::Waking(_)) => {}
+            Some(State::Asleep(_)) if sleepers == Sleepers::Leave => return Ok(()),
+            Some(State::Ready(_) | State::Asleep(_) | State::Waking(_)) => {}
             _ => {
                 self.set(name, version, State::Loading);
             }
@@ -39,6 +86,7 @@ impl Repository {
             Some(State::Ready(old)) => Some(old.digest().to_owned()),
             _ => None,
         };
+        let is_kept = before.as_ref().is_some_and(State::answers);
         drop(before);
         match self.bring(name, version) {
             Ok(state) => {
@@ -53,8 +101,7 @@ impl Repository {
                 Ok(())
             }
             Err(error) => {
-                let kept = old.is_some();
-                if kept {
+                if is_kept {
                     (self.tell)(Event::Kept {
                         name: name.to_owned(),
                         version: version.to_owned(),
@@ -153,6 +200,13 @@ impl Repository {
         let model = Model::start(name, version, loaded, metrics, &self.ends)
             .map_err(|error| SourceError(format!("its threads cannot be started: {error}")))?;
         self.fit(model)
+    }
+}
+
+fn not_loaded(name: &str, error: SourceError) -> Error {
+    Error::NotLoaded {
+        name: name.to_owned(),
+        why: error.0,
     }
 }
 

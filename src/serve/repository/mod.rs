@@ -351,6 +351,18 @@ impl Repository {
         true
     }
 
+    /// Takes away the place of a version that could not be loaded.
+    fn forget(&self, name: &str, version: &str) {
+        let mut families = self.write();
+        if let Some(family) = families.by_name.get_mut(name) {
+            let is_it = |slot: &Slot| slot.version == version && matches!(slot.state, State::Failed(_));
+            family.slots.retain(|slot| !is_it(slot));
+            if family.slots.is_empty() {
+                families.by_name.remove(name);
+            }
+        }
+    }
+
     /// Gives what is held while a version is loaded, woken or ended.
     fn busy(&self, name: &str, version: &str) -> Arc<Mutex<()>> {
         let mut families = self.write();

@@ -92,15 +92,15 @@ fn together(
 ) -> Result<(Vec<Vec<Tensor>>, usize), Option<Fault>> {
     let stacking = shared.stacking.as_ref().ok_or(None)?;
     let requests: Vec<&[Tensor]> = jobs.iter().map(|job| job.inputs.as_slice()).collect();
-    let (inputs, rows) = stacking.stack(&requests).map_err(|_| None)?;
+    let stack = stacking.stack(&requests).map_err(|_| None)?;
     // The first deadline ends the call for all; those that have time left are then answered alone.
     let deadline = jobs.iter().filter_map(|job| job.deadline).min();
-    let outputs = run(executor, inputs, deadline, &Cancel::default()).map_err(Some)?;
-    let answers = stacking.unstack(outputs, &rows).map_err(|_| {
+    let outputs = run(executor, stack.inputs, deadline, &Cancel::default()).map_err(Some)?;
+    let answers = stacking.unstack(outputs, &stack.shares).map_err(|_| {
         shared.mixes_rows.store(true, Ordering::Relaxed);
         None
     })?;
-    Ok((answers, rows.iter().sum()))
+    Ok((answers, stack.shares.rows.iter().sum()))
 }
 
 fn answer_alone(shared: &Shared, executor: &mut dyn Executor, mut job: Job) {

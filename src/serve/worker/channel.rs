@@ -1,5 +1,9 @@
 //! One end of an instance's stream and shared memory.
+//!
+//! Every call into the system costs a small model as much as its own work. So tensors of a few kilobytes travel behind their
+//! message, which is written by one call and read by one; larger ones lie in shared memory.
 
+use std::borrow::Cow;
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -14,26 +18,62 @@ pub(super) struct Channel {
     pub stream: UnixStream,
     pub writes: SharedMemory,
     pub reads: SharedMemory,
+    /// The small tensors that the next message brings.
+    outgoing: Vec<u8>,
+    /// The small tensors that the last message brought.
+    incoming: Vec<u8>,
+    /// What was read of the stream stands from `taken` up to `found`.
+    buffer: Vec<u8>,
+    taken: usize,
+    found: usize,
+    patience: Option<Duration>,
 }
 
+/// The most bytes of tensors that travel behind their message.
+const SMALL_BYTES: usize = 16 << 10;
+/// How much of the stream is read at once. Units: bytes.
+const BUFFER_BYTES: usize = 32 << 10;
+
 impl Channel {
-    /// Puts tensors into the memory that this end writes.
+    /// Joins a stream to the memory that this end writes and that which it reads.
+    pub fn new(stream: UnixStream, writes: SharedMemory, reads: SharedMemory) -> Channel {
+        Channel {
+            stream,
+            writes,
+            reads,
+            outgoing: Vec::new(),
+            incoming: Vec::new(),
+            buffer: Vec::new(),
+            taken: 0,
+            found: 0,
+            patience: None,
+        }
+    }
+
+    /// Puts tensors behind the next message, or into the memory that this end writes.
     pub fn put<'t>(&mut self, tensors: impl IntoIterator<Item = &'t Tensor>) -> io::Result<Vec<Placed>> {
-        let mut offset = 0;
-        let mut placed = Vec::new();
-        for tensor in tensors {
-            let size_bytes = match memory::bytes(tensor) {
-                Some(bytes) => {
-                    self.writes.write_at(bytes, offset)?;
-                    bytes.len() as u64
-                }
-                None => {
+        self.outgoing.clear();
+        let all: Vec<(&Tensor, Cow<'t, [u8]>)> = tensors
+            .into_iter()
+            .map(|tensor| {
+                let bytes = memory::bytes(tensor).map(Cow::Borrowed);
+                let bytes = bytes.unwrap_or_else(|| {
                     let mut bytes = Vec::new();
                     oip::encode_binary(tensor, &mut bytes);
-                    self.writes.write_at(&bytes, offset)?;
-                    bytes.len() as u64
-                }
-            };
+                    Cow::Owned(bytes)
+                });
+                (tensor, bytes)
+            })
+            .collect();
+        let is_small = all.iter().map(|(_, bytes)| bytes.len()).sum::<usize>() <= SMALL_BYTES;
+        let mut offset = 0;
+        let mut placed = Vec::with_capacity(all.len());
+        for (tensor, bytes) in all {
+            match is_small {
+                true => self.outgoing.extend_from_slice(&bytes),
+                false => self.writes.write_at(&bytes, offset)?,
+            }
+            let size_bytes = bytes.len() as u64;
             offset += size_bytes;
             placed.push(Placed {
                 dtype: tensor.dtype(),
@@ -44,7 +84,18 @@ impl Channel {
         Ok(placed)
     }
 
-    /// Takes tensors out of the memory that the other end wrote.
+    /// Reads what lies behind the last message, or in the memory that the other end wrote.
+    fn read_at(&self, to: &mut [u8], offset: u64) -> io::Result<()> {
+        if self.incoming.is_empty() {
+            return self.reads.read_at(to, offset);
+        }
+        let from = usize::try_from(offset).ok();
+        let found = from.and_then(|from| self.incoming.get(from..from.checked_add(to.len())?));
+        to.copy_from_slice(found.ok_or_else(|| invalid("a message is shorter than its tensors"))?);
+        Ok(())
+    }
+
+    /// Takes the tensors of the last message.
     ///
     /// `most_bytes` bounds what they may take together.
     pub fn take(&self, placed: &[Placed], most_bytes: u64) -> io::Result<Vec<Tensor>> {
@@ -60,7 +111,7 @@ impl Channel {
             let end = end.ok_or_else(|| invalid("the tensors are larger than any may be"))?;
             let tensor = if *dtype == DType::String {
                 let mut bytes = vec![0; usize::try_from(*size_bytes).map_err(invalid)?];
-                self.reads.read_at(&mut bytes, offset)?;
+                self.read_at(&mut bytes, offset)?;
                 oip::decode_binary(&TensorName::new("a string"), *dtype, shape, &bytes).map_err(invalid)?
             } else {
                 let needed = shape.iter().try_fold(dtype.bits() as u64 / 8, |product, &size| {
@@ -69,7 +120,7 @@ impl Channel {
                 if needed != Some(*size_bytes) {
                     return Err(invalid("a tensor is not as large as its shape says"));
                 }
-                memory::fill(*dtype, shape, |to| self.reads.read_at(to, offset)).map_err(invalid)?
+                memory::fill(*dtype, shape, |to| self.read_at(to, offset)).map_err(invalid)?
             };
             offset = end;
             tensors.push(tensor);
@@ -77,17 +128,71 @@ impl Channel {
         Ok(tensors)
     }
 
-    /// Sends a message.
+    /// Sends a message, and the small tensors that were put.
     pub fn send(&mut self, message: &[u8]) -> io::Result<()> {
-        send(&mut self.stream, message)
+        let mut whole = Vec::with_capacity(8 + message.len() + self.outgoing.len());
+        for part in [message, &self.outgoing] {
+            whole.extend(u32::try_from(part.len()).map_err(invalid)?.to_le_bytes());
+        }
+        whole.extend_from_slice(message);
+        whole.append(&mut self.outgoing);
+        self.stream.write_all(&whole)
     }
 
     /// Waits for a message; `None` where the other end is gone.
     ///
-    /// Errors: none came within `patience`, or it is longer than any is.
+    /// Errors: none came within `patience`, or a second more; it is longer than any is.
     pub fn receive(&mut self, patience: Option<Duration>) -> io::Result<Option<Vec<u8>>> {
-        self.stream.set_read_timeout(patience)?;
-        receive(&mut self.stream)
+        // Whole seconds: most calls then need not tell the system.
+        let patience = patience.map(|patience| Duration::from_secs(patience.as_secs() + 1));
+        if patience != self.patience {
+            self.stream.set_read_timeout(patience)?;
+            self.patience = patience;
+        }
+        if !self.fill(8)? {
+            return Ok(None);
+        }
+        let length = |at: usize| {
+            let bytes = self.buffer[at..at + 4].try_into().unwrap_or_default();
+            u32::from_le_bytes(bytes) as usize
+        };
+        let (message, small) = (length(self.taken), length(self.taken + 4));
+        if message > MOST_BYTES || small > SMALL_BYTES {
+            return Err(invalid("a message is longer than any may be"));
+        }
+        self.taken += 8;
+        if !self.fill(message + small)? {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let (at, middle) = (self.taken, self.taken + message);
+        self.taken = middle + small;
+        self.incoming.clear();
+        self.incoming.extend_from_slice(&self.buffer[middle..self.taken]);
+        Ok(Some(self.buffer[at..middle].to_vec()))
+    }
+
+    /// Reads on until so many bytes wait to be taken; false where the other end is gone before the first.
+    fn fill(&mut self, wanted: usize) -> io::Result<bool> {
+        if self.found - self.taken >= wanted {
+            return Ok(true);
+        }
+        self.buffer.copy_within(self.taken..self.found, 0);
+        self.found -= self.taken;
+        self.taken = 0;
+        if self.buffer.len() < wanted.max(BUFFER_BYTES) {
+            self.buffer.resize(wanted.max(BUFFER_BYTES), 0);
+        }
+        while self.found < wanted {
+            match self.stream.read(&mut self.buffer[self.found..]) {
+                Ok(0) if self.found == 0 => return Ok(false),
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(read) => self.found += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset && self.found == 0 => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
     }
 }
 

@@ -133,11 +133,7 @@ fn receive_channel(control: &UnixStream) -> io::Result<Channel> {
         }
     }
     let [stream, reads, writes] = <[OwnedFd; 3]>::try_from(found).map_err(|_| invalid("a channel is missing"))?;
-    Ok(Channel {
-        stream: stream.into(),
-        writes: writes.into(),
-        reads: reads.into(),
-    })
+    Ok(Channel::new(stream.into(), writes.into(), reads.into()))
 }
 
 /// Is the call that an instance answers, so that it can be cancelled.

@@ -321,7 +321,7 @@ fn send_channel(control: &UnixStream) -> io::Result<Channel> {
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     ancillary.push(SendAncillaryMessage::ScmRights(&handles));
     sendmsg(control, &[IoSlice::new(&[1])], &mut ancillary, SendFlags::NOSIGNAL)?;
-    Ok(Channel { stream, writes, reads })
+    Ok(Channel::new(stream, writes, reads))
 }
 
 /// Ends a process that may have ended already; gives `then` back.

@@ -14,10 +14,10 @@ use crate::support::server::{Response, Server, signal};
 use crate::support::{Gpux, graph};
 
 /// What the first and the second of the models of [`two`] answer to 1.
-const ANSWERS: [f64; 2] = [4.0, 3.0];
+pub const ANSWERS: [f64; 2] = [4.0, 3.0];
 
 /// Builds two models that answer differently, as `m:a` and `m:b`, and lets `m:live` name the first.
-fn two(gpux: &Gpux) {
+pub fn two(gpux: &Gpux) {
     for (tag, write) in [
         (
             "m:a",
@@ -41,7 +41,7 @@ fn build(gpux: &Gpux, folder: &Path, tag: &str) {
     gpux.ok(["build", folder.to_str().unwrap(), "-t", tag]);
 }
 
-fn body() -> Vec<u8> {
+pub fn body() -> Vec<u8> {
     json!({"inputs": [{"name": "x", "shape": [1], "datatype": "FP32", "data": [1.0]}]})
         .to_string()
         .into_bytes()
@@ -52,7 +52,7 @@ fn ask(server: &Server) -> Response {
 }
 
 #[track_caller]
-fn number(answer: &Response) -> f64 {
+pub fn number(answer: &Response) -> f64 {
     assert_eq!(answer.status, 200, "{answer:?}");
     answer.json()["outputs"][0]["data"][0].as_f64().unwrap()
 }

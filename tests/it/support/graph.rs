@@ -292,6 +292,77 @@ pub fn write_function_bomb(folder: &Path, levels: usize) -> PathBuf {
     write(folder, from_x_to_y(vec![call], Vec::new()), functions.collect())
 }
 
+/// A model of `input_ids` and `attention_mask` that gives an embedding of each token, nothing where it is masked, and the
+/// mean of those that are not.
+pub fn write_masked_mean(folder: &Path) -> PathBuf {
+    const WIDTH: i64 = 4;
+    let table: Vec<u8> = (0..100 * WIDTH)
+        .flat_map(|at| ((at as f32 * 0.7).sin()).to_le_bytes())
+        .collect();
+    let initializer = vec![
+        tensor("table", DType::F32, &[100, WIDTH], &table),
+        tensor("one", DType::I64, &[1], &1i64.to_le_bytes()),
+        tensor("two", DType::I64, &[1], &2i64.to_le_bytes()),
+    ];
+    let float = AttributeProto {
+        name: Some("to".into()),
+        r#type: Some(2),
+        i: Some(1),
+        ..Default::default()
+    };
+    let keep = |keep: i64| AttributeProto {
+        name: Some("keepdims".into()),
+        r#type: Some(2),
+        i: Some(keep),
+        ..Default::default()
+    };
+    let with = |mut node: NodeProto, attribute: AttributeProto| {
+        node.attribute.push(attribute);
+        node
+    };
+    let nodes = vec![
+        node("Gather", &["table", "input_ids"], &["embedded"]),
+        with(node("Cast", &["attention_mask"], &["mask"]), float),
+        node("Unsqueeze", &["mask", "two"], &["wide"]),
+        node("Mul", &["embedded", "wide"], &["hidden"]),
+        with(node("ReduceSum", &["hidden", "one"], &["sum"]), keep(0)),
+        with(
+            NodeProto {
+                name: Some("count".into()),
+                ..node("ReduceSum", &["mask", "one"], &["count"])
+            },
+            keep(1),
+        ),
+        node("Div", &["sum", "count"], &["mean"]),
+    ];
+    let open = |name: &str, dtype: DType, dims: &[&str]| {
+        let mut info = port(name, dtype, &vec![WIDTH; dims.len()]);
+        if let Some(Value::TensorType(tensor)) = info.r#type.as_mut().and_then(|kind| kind.value.as_mut()) {
+            for (dim, name) in tensor.shape.as_mut().unwrap().dim.iter_mut().zip(dims) {
+                if !name.is_empty() {
+                    dim.value = Some(dimension::Value::DimParam((*name).into()));
+                }
+            }
+        }
+        info
+    };
+    let graph = GraphProto {
+        name: Some("masked".into()),
+        node: nodes,
+        initializer,
+        input: vec![
+            open("input_ids", DType::I64, &["batch", "sequence"]),
+            open("attention_mask", DType::I64, &["batch", "sequence"]),
+        ],
+        output: vec![
+            open("hidden", DType::F32, &["batch", "sequence", ""]),
+            open("mean", DType::F32, &["batch", ""]),
+        ],
+        ..Default::default()
+    };
+    write(folder, graph, Vec::new())
+}
+
 /// A model from `x` to `y`, one float32 each, of one node.
 pub fn write_one_node(folder: &Path, node: NodeProto) -> PathBuf {
     write(folder, from_x_to_y(vec![node], Vec::new()), Vec::new())

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::executor::chain;
 use super::scheduler::Words;
+use super::turns::Turns;
 use super::{Error, Model, Request, Skill};
 use crate::predict::generate::{Generated, Generator};
 use crate::predict::{self, Answer, Outcome, Output, Predictor, Prepared, Record};
@@ -91,7 +92,7 @@ pub async fn answer(
     model: &Arc<Model>,
     requests: Vec<predict::Request>,
     manner: &Manner,
-    aside: &Arc<Semaphore>,
+    aside: &Arc<Turns>,
 ) -> Result<Answered, Unanswered> {
     // Who will be refused is not to cost anything first.
     if let Some(full) = model.is_full_for(&manner.tenant) {
@@ -112,10 +113,10 @@ async fn answer_with_steps(
     predictor: &Predictor,
     requests: Vec<predict::Request>,
     manner: &Manner,
-    aside: &Arc<Semaphore>,
+    aside: &Arc<Turns>,
 ) -> Result<Answered, Unanswered> {
     let began = Instant::now();
-    let prepared = prepare_all(model, requests, aside).await?;
+    let prepared = prepare_all(model, requests, &manner.tenant, aside).await?;
     let mut times = StepTimes {
         preprocess: began.elapsed(),
         ..StepTimes::default()
@@ -169,7 +170,8 @@ fn in_groups(ready: Vec<(usize, Prepared)>, most: usize) -> Vec<Vec<(usize, Prep
 async fn prepare_all(
     model: &Arc<Model>,
     requests: Vec<predict::Request>,
-    aside: &Arc<Semaphore>,
+    tenant: &Arc<str>,
+    aside: &Arc<Turns>,
 ) -> Result<Vec<Result<Prepared, String>>, Unanswered> {
     let mut prepared: Vec<Option<Result<Prepared, String>>> = requests.iter().map(|_| None).collect();
     let mut tasks = JoinSet::new();
@@ -178,9 +180,9 @@ async fn prepare_all(
             prepared[at] = Some(prepare(model.skill(), &request));
             continue;
         }
-        let (skill, aside) = (Arc::clone(model.skill()), Arc::clone(aside));
+        let (skill, aside, tenant) = (Arc::clone(model.skill()), Arc::clone(aside), Arc::clone(tenant));
         tasks.spawn(async move {
-            let _place = aside.acquire_owned().await;
+            let _place = aside.enter(&tenant).await;
             let made = tokio::task::spawn_blocking(move || prepare(&skill, &request)).await;
             made.map(|made| (at, made))
         });
@@ -297,7 +299,7 @@ async fn answer_with_words(
     model: &Arc<Model>,
     requests: Vec<predict::Request>,
     manner: &Manner,
-    aside: &Arc<Semaphore>,
+    aside: &Arc<Turns>,
 ) -> Result<Answered, Unanswered> {
     let (mut outcomes, mut times, mut given_tokens) = (Vec::with_capacity(requests.len()), StepTimes::default(), 0);
     for request in requests {
@@ -352,10 +354,10 @@ pub async fn speak(
     request: predict::Request,
     words: Words,
     manner: &Manner,
-    aside: &Arc<Semaphore>,
+    aside: &Arc<Turns>,
 ) -> Result<Spoken, Unanswered> {
     let began = Instant::now();
-    let mut prepared = prepare_all(model, vec![request], aside).await?;
+    let mut prepared = prepare_all(model, vec![request], &manner.tenant, aside).await?;
     let prepared = prepared.remove(0).map_err(Unanswered::Steps)?;
     let given_tokens = prepared.tokens();
     let inputs = match model.skill().as_ref() {

@@ -24,6 +24,7 @@ mod server;
 mod skill;
 mod speaker;
 mod telemetry;
+mod turns;
 #[cfg(unix)]
 pub mod worker;
 

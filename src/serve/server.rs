@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::runtime;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use super::access::{self, Access, AccessOptions, Hangup, Reloaded, Tls, TlsError, TokenFileError};
 use super::http::{self, Bounds, Listener, Origins};
 use super::repository::Tell;
 use super::telemetry::{Pulse, Pulses, Telemetry, TelemetryOptions};
+use super::turns::Turns;
 use super::{Look, Metrics, ModelSource, Policy, Profile, Repository, SourceError, State, grpc};
 
 /// Says how a server serves.
@@ -110,6 +111,7 @@ pub enum ServerError {
 ///
 /// Errors: [`ServerError`]; a model that cannot be loaded is told through `tell` and does not keep others from coming.
 pub fn run(options: &ServerOptions, source: Arc<dyn ModelSource>, tell: Tell) -> Result<(), ServerError> {
+    allow_files();
     let runtime = runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("serve")
@@ -119,6 +121,18 @@ pub fn run(options: &ServerOptions, source: Arc<dyn ModelSource>, tell: Tell) ->
     // A call that cannot be ended must not keep the process.
     runtime.shutdown_background();
     served
+}
+
+/// Lets this process have as many files, and so connections, as the system lets it.
+fn allow_files() {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, getrlimit, setrlimit};
+        let mut limit = getrlimit(Resource::Nofile);
+        limit.current = limit.maximum;
+        // Where that is refused, fewer connections are held.
+        let _ = setrlimit(Resource::Nofile, limit);
+    }
 }
 
 async fn serve(options: &ServerOptions, source: Arc<dyn ModelSource>, tell: Tell) -> Result<(), ServerError> {
@@ -140,7 +154,7 @@ async fn serve(options: &ServerOptions, source: Arc<dyn ModelSource>, tell: Tell
         access: Arc::clone(&access),
         most_body_bytes: options.most_body_bytes,
         origins: options.origins.clone(),
-        aside: Arc::new(Semaphore::new(places_aside())),
+        aside: Turns::new(places_aside()),
         started: seconds_since_1970(),
         telemetry: Telemetry::start(&options.telemetry).map_err(ServerError::Start)?,
     });

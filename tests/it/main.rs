@@ -43,8 +43,12 @@ mod run;
 mod seen;
 #[cfg(unix)]
 mod serve;
+#[cfg(unix)]
 mod serve_access;
+#[cfg(unix)]
 mod serve_people;
+#[cfg(target_os = "linux")]
+mod serve_threats;
 mod store;
 mod support;
 #[cfg(unix)]

@@ -291,6 +291,55 @@ fn a_tenant_neither_calls_nor_sees_the_models_of_another() {
 }
 
 #[test]
+fn the_calls_of_people_know_the_same_callers() {
+    let gpux = Gpux::new();
+    let theirs = token(&gpux, "acme", &["--models", "mlp"]);
+    let server = Server::start(&gpux, &[MLP, DIGITS]);
+    let post = |path: &str, token: &str, body: &str| {
+        let headers = [bearer(token), "Content-Type: application/json".into()];
+        server.request("POST", path, &[&headers[0], &headers[1]], body.as_bytes())
+    };
+    let listed = ask(&server, &theirs, "/v1/models").json();
+    let ids: Vec<_> = listed["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|model| &model["id"])
+        .collect();
+    assert_eq!(ids, ["mlp"]);
+    assert_eq!(ask(&server, &theirs, "/v1/models/mlp").status, 200);
+    assert_eq!(ask(&server, &theirs, "/v1/models/digits").status, 404);
+    let row = r#"{"instances": [[0, 0, 0, 0]]}"#;
+    assert_eq!(post("/v1/models/mlp:predict", &theirs, row).status, 200);
+    for path in ["digits:predict", "digits/predict", "digits/versions/1.0.0/predict"] {
+        let of = |path: &str| post(&format!("/v1/models/{path}"), &theirs, row);
+        let (foreign, unknown) = (of(path), of(&path.replace("digits", "nothing")));
+        assert_eq!((foreign.status, unknown.status), (404, 404), "{path}: {foreign:?}");
+        assert_eq!(foreign.error().replace("digits", "nothing"), unknown.error());
+    }
+    // A model that a body names is looked at as one in a path is.
+    for (path, rest) in [("embeddings", r#""input": "x""#), ("completions", r#""prompt": "x""#)] {
+        let of = |model: &str| {
+            post(
+                &format!("/v1/{path}"),
+                &theirs,
+                &format!(r#"{{"model": "{model}", {rest}}}"#),
+            )
+        };
+        for version in ["", ":1.0.0"] {
+            let (foreign, unknown) = (of(&format!("digits{version}")), of(&format!("nothing{version}")));
+            assert_eq!((foreign.status, unknown.status), (404, 404), "{path}: {foreign:?}");
+            let message = |answer: &Response| answer.json()["error"]["message"].to_string();
+            assert_eq!(message(&foreign).replace("digits", "nothing"), message(&unknown));
+        }
+        assert_eq!(of("mlp").status, 400);
+        let stranger = server.post(&format!("/v1/{path}"), b"{}");
+        assert_eq!(stranger.status, 401);
+        assert_eq!(stranger.json()["error"]["type"], "authentication_error", "{stranger:?}");
+    }
+}
+
+#[test]
 fn a_model_that_is_not_ready_is_not_named_to_strangers() {
     let gpux = Gpux::new();
     let theirs = token(&gpux, "acme", &["--models", "mlp"]);

@@ -1,21 +1,17 @@
 //! Asks every request for its token, before anything of it is looked at but its head.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use axum::RequestExt;
-use axum::body::{Body, Bytes};
 use axum::extract::{RawPathParams, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http_body::{Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
 use tonic::Status;
 
 use super::{Caller, Denial};
 use crate::serve::Error;
-use crate::serve::http::{Refusal, Shared};
+use crate::serve::http::{Refusal, Shared, hold};
 use crate::serve::telemetry::note;
 
 /// What answers whoever comes: the health of the server, which tells of no model, and the page, which asks for a token
@@ -59,13 +55,13 @@ async fn admit_to_model(shared: &Shared, mut request: Request, next: Next) -> Re
             return Err(error.into());
         }
     }
-    Ok(hold(next.run(request).await, place))
+    Ok(with_place(next.run(request).await, place))
 }
 
 /// Lets a call of gRPC through; which model it is for stands in its body, so that the handlers look.
 pub(in crate::serve) async fn admit_grpc(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
     match admit(&shared, request) {
-        Ok((request, place)) => hold(next.run(request).await, place),
+        Ok((request, place)) => with_place(next.run(request).await, place),
         Err(denial) => Status::from(Error::Denied(denial)).into_http(),
     }
 }
@@ -80,7 +76,7 @@ pub(in crate::serve) async fn admit_metrics(
     let caller = request.extensions().get::<Caller>();
     let is_admitted = shared.access.file().is_none() || caller.is_some_and(|caller| caller.0.reads_metrics);
     match is_admitted {
-        true => Ok(hold(next.run(request).await, place)),
+        true => Ok(with_place(next.run(request).await, place)),
         false => Err(Denial::NoMetrics.into()),
     }
 }
@@ -113,36 +109,9 @@ fn tell_of(caller: &Caller) {
 }
 
 /// Holds a place until the answer has gone out, or its reader has.
-fn hold(response: Response, place: Option<OwnedSemaphorePermit>) -> Response {
+fn with_place(response: Response, place: Option<OwnedSemaphorePermit>) -> Response {
     match place {
-        Some(place) => response
-            .map(|body| Body::new(Held { body, _place: place }))
-            .into_response(),
+        Some(place) => hold(response, place),
         None => response,
-    }
-}
-
-struct Held {
-    body: Body,
-    _place: OwnedSemaphorePermit,
-}
-
-impl http_body::Body for Held {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::server::TlsStream;
 
 use super::Refusal;
+use super::pace::{Pace, Paced, SlowBody, Watched};
 use crate::serve::access::Tls;
 
 /// Is a port that is listened on.
@@ -30,6 +31,8 @@ pub struct Bounds {
     pub connections: usize,
     /// How long the handshake of TLS may take.
     pub handshake_time: Duration,
+    /// How long a connection may be silent before and between its requests.
+    pub idle_time: Duration,
     /// How long the head of a request may take.
     pub head_time: Duration,
     /// How many bytes the head of a request may have.
@@ -43,15 +46,13 @@ impl Default for Bounds {
         Bounds {
             connections: 16_384,
             handshake_time: Duration::from_secs(10),
+            idle_time: Duration::from_secs(75),
             head_time: Duration::from_secs(10),
             head_bytes: 64 << 10,
             streams: 128,
         }
     }
 }
-
-/// How long a body may stand still.
-const STALL: Duration = Duration::from_secs(30);
 
 impl Listener {
     /// Listens on an address; port 0 takes any that is free.
@@ -139,8 +140,8 @@ async fn exchange(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, 
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(bounds.head_time)
+        // Its own clock runs between requests too, and knows no body: see `pace`.
+        .header_read_timeout(None)
         .max_buf_size(bounds.head_bytes.max(8 << 10))
         .http2()
         .timer(TokioTimer::new())
@@ -148,15 +149,27 @@ async fn exchange(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, 
         .max_header_list_size(u32::try_from(bounds.head_bytes).unwrap_or(u32::MAX))
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(20));
-    let service = TowerToHyperService::new(router);
+    let pace = Pace::new();
+    let service = TowerToHyperService::new(Watched {
+        router,
+        pace: Arc::clone(&pace),
+    });
+    let stream = Paced {
+        stream,
+        pace: Arc::clone(&pace),
+    };
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     tokio::select! {
         // What a client did wrong on the wire is its own to know.
         _ = connection.as_mut() => return,
+        () = pace.broken(&bounds) => return,
         () = stopped(&mut stop) => connection.as_mut().graceful_shutdown(),
     }
-    let _ = connection.await;
+    tokio::select! {
+        _ = connection => {}
+        () = pace.broken(&bounds) => {}
+    }
 }
 
 /// Waits until the server is to stop.
@@ -185,11 +198,11 @@ pub(super) async fn collect(body: Body, most_bytes: usize) -> Result<Bytes, Refu
     let mut first: Option<Bytes> = None;
     loop {
         let frame = std::future::poll_fn(|context| body.as_mut().poll_frame(context));
-        let frame = tokio::time::timeout(STALL, frame)
-            .await
-            .map_err(|_| Refusal::new(StatusCode::REQUEST_TIMEOUT, "the body stood still for 30 s"))?;
-        let Some(frame) = frame else { break };
-        let frame = frame.map_err(|error| Refusal::bad(format!("the body broke off: {error}")))?;
+        let Some(frame) = frame.await else { break };
+        let frame = frame.map_err(|error| match SlowBody::of(&error) {
+            Some(slow) => Refusal::new(StatusCode::REQUEST_TIMEOUT, slow.to_string()),
+            None => Refusal::bad(format!("the body broke off: {error}")),
+        })?;
         let Ok(data) = frame.into_data() else { continue };
         let length = first.as_ref().map_or(whole.len(), Bytes::len);
         if length + data.len() > most_bytes {

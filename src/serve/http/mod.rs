@@ -5,10 +5,12 @@ mod control;
 mod guard;
 mod head;
 mod health;
+mod held;
 mod infer;
 mod metadata;
 mod openai;
 mod openapi;
+mod pace;
 mod predict;
 mod refusal;
 mod statistics;
@@ -21,18 +23,18 @@ use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
-use tokio::sync::Semaphore;
-
 use super::Repository;
 use super::access::{self, Access, Caller};
 use super::playground;
 use super::telemetry::{self, Telemetry};
+use super::turns::Turns;
 
 pub use accept::{Bounds, Listener};
 pub(super) use accept::{Terms, serve};
 pub use guard::Origins;
 pub(super) use guard::check;
 use head::Head;
+pub(super) use held::hold;
 pub(super) use refusal::Refusal;
 
 /// Is what every handler knows.
@@ -51,7 +53,7 @@ pub struct Shared {
     /// From where the server may be called.
     pub origins: Origins,
     /// Bounds how many things are made into tensors at once.
-    pub aside: Arc<Semaphore>,
+    pub aside: Arc<Turns>,
     /// When the server started. Units: seconds since 1970.
     pub started: u64,
     /// Hears of requests.

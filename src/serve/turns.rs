@@ -65,6 +65,8 @@ impl Turns {
                     state.free += 1;
                     return;
                 };
+                // Whoever left does not take the turn of others of the tenant.
+                calls.retain(|call| !call.is_closed());
                 let next = calls.pop_front();
                 if !calls.is_empty() {
                     state.waiting.push_back((tenant, calls));

@@ -1,7 +1,7 @@
 # Everything a change must pass, and everything that is made rather than written.
 
 .NOTPARALLEL:
-.PHONY: help ci format clippy test test-deps first-command soak serve-bench bench bench-pipelines gpu-test gpu-bench cpu-bench capability-table check-targets deny fixtures grpc requirements provider-lock
+.PHONY: help ci format clippy test test-deps first-command soak bench bench-pipelines gpu-test gpu-bench cpu-bench capability-table check-targets deny fixtures grpc requirements provider-lock
 
 VENV := target/test-venv
 PYTHON := $(VENV)/bin/python
@@ -27,18 +27,8 @@ test-deps: ## The Python environment, models, registry and copier that the tests
 first-command: ## The first command of the README as it stands there, built for release
 	scripts/first-command.sh
 
-SOAK_SECONDS ?= 60
-
-soak: test-deps ## The tests that kill a command, at their full counts, models of 3 GiB, and a server's memory under load
+soak: test-deps ## The tests that kill a command at random moments, at their full counts, and models of 3 GiB
 	GPUX_SOAK=1 cargo $(RUN_TESTS) --locked --test it -- killed weights::large
-	cargo build --locked --release --bin gpux
-	$(PYTHON) bench/soak.py --seconds $(SOAK_SECONDS)
-
-serve-bench: test-deps ## Measures the server, also under hostile clients; installs wrk, h2load and slowhttptest
-	scripts/bench-deps.sh
-	cargo build --locked --release --features yardstick --bin gpux --bin yardstick
-	$(PYTHON) bench/serve.py
-	$(PYTHON) bench/hostile.py
 
 bench: test-deps ## Measures gpux against its yardsticks and writes docs/benchmarks.md
 	cargo build --locked --release --features yardstick --bin gpux --bin yardstick
@@ -55,6 +45,20 @@ bench-pipelines: ## Measures pictures, texts and sounds beside Pillow, tokenizer
 cpu-bench: test-deps ## The providers of the processor side by side, and what tuning picks of them
 	cargo build --locked --release --bin gpux
 	$(PYTHON) bench/cpu.py
+
+.PHONY: serve-soak serve-bench
+SOAK_SECONDS ?= 60
+soak: serve-soak
+
+serve-soak: test-deps ## A server's memory under load, for SOAK_SECONDS; a part of soak
+	cargo build --locked --release --bin gpux
+	$(PYTHON) bench/soak.py --seconds $(SOAK_SECONDS)
+
+serve-bench: test-deps ## Measures the server, also under hostile clients; installs wrk, h2load and slowhttptest
+	scripts/bench-deps.sh
+	cargo build --locked --release --features yardstick --bin gpux --bin yardstick
+	$(PYTHON) bench/serve.py
+	$(PYTHON) bench/hostile.py
 
 # These two need no cargo and nothing of `test-deps`: they run on a GPU machine with a gpux binary alone.
 GPUX ?= gpux

@@ -76,6 +76,8 @@ enum Verb {
     TryProvider(probe::Args),
     #[command(hide = true)]
     AskDriver(machine::AskArgs),
+    #[command(name = machine::WATCH, hide = true)]
+    WatchGpus,
 }
 
 /// Parses the command line, runs the verb and gives the exit status.
@@ -129,6 +131,7 @@ fn dispatch(verb: Verb, context: &Context) -> Result<(), Failure> {
         Verb::Doctor(args) => doctor::run(args, context),
         Verb::TryProvider(args) => probe::answer(&args, context),
         Verb::AskDriver(args) => machine::answer(args, context),
+        Verb::WatchGpus => machine::watch(context),
         Verb::Completion(args) => completion::run(args, Cli::command(), context),
     }
 }

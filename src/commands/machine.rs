@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::provider::{self, Asked, Hardware, Library, Platform, Sources, Surroundings, child};
 use crate::runtime::LibrarySources;
 
-use super::{Context, Failure};
+use super::{Code, Context, Failure};
 
 /// How long a driver's library may take to answer; the first start of a driver takes seconds.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -96,6 +96,19 @@ pub fn answer(args: AskArgs, context: &Context) -> Result<(), Failure> {
         .term
         .data(serde_json::to_string(&answer).expect("an answer is text and numbers"))?;
     Ok(())
+}
+
+/// The verb of the child that watches the cards.
+pub const WATCH: &str = "watch-gpus";
+
+/// Is the side of a child that a server keeps: prints a line of JSON every two seconds, until nobody reads.
+pub fn watch(context: &Context) -> Result<(), Failure> {
+    const INTERVAL: Duration = Duration::from_secs(2);
+    let told = provider::watch_gpus(INTERVAL, |cards| {
+        let line = serde_json::to_string(cards).expect("what is known of cards is text and numbers");
+        context.term.data(line).is_ok()
+    });
+    told.map_err(|why| Failure::new(Code::Failed, why))
 }
 
 /// Says where ONNX Runtime, packs, and what they need may lie.

@@ -27,7 +27,9 @@ mod verdict;
 pub use assess::{Assessment, Evidence, State, assess, counted, suits};
 pub use catalogue::{CATALOGUE, Incomplete, Load, Provision, Row, is_older, row, row_for};
 pub use find::{Found, Installed, Looked, Refusal, Sources, Survey, cores_in, installed};
-pub use hardware::{Asked, Gpu, Hardware, Library, Npu, Processor, Vendor, VulkanDevice, ask, nvidia_driver};
+pub use hardware::{
+    Asked, Gpu, GpuUse, Hardware, Library, Npu, Processor, Vendor, VulkanDevice, ask, nvidia_driver, watch_gpus,
+};
 pub use hold::hold;
 pub use kind::{ProviderKind, UnknownProvider};
 pub use libraries::{Surroundings, find_library, library_folders};

@@ -34,6 +34,8 @@ pub struct Metrics {
     stages: [Family<ModelLabels, Histogram>; 3],
     lost: Family<LostLabels, Gauge>,
     resident: Family<ProcessLabels, Gauge>,
+    gpu_busy: Family<GpuLabels, Gauge<f64, AtomicU64>>,
+    gpu_memory: [Family<GpuLabels, Gauge>; 2],
 }
 
 /// Says which model something was counted of.
@@ -59,6 +61,29 @@ struct ProcessLabels {
     model: String,
     version: String,
 }
+
+/// Says which card.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct GpuLabels {
+    gpu: u32,
+    name: String,
+}
+
+/// Is how busy a card is now.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GpuUse {
+    /// Its number among the cards of the driver.
+    pub index: u32,
+    pub name: String,
+    /// The share of the last moments in which it computed, where that is known.
+    pub busy: Option<f64>,
+    /// Memory that is taken, by whomever. Units: bytes.
+    pub used_bytes: u64,
+    pub memory_bytes: u64,
+}
+
+/// Tells how busy the cards are.
+pub type Gpus = Arc<dyn Fn() -> Vec<GpuUse> + Send + Sync>;
 
 /// Says what was lost.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -104,7 +129,22 @@ impl Default for Metrics {
         );
         registry.register_with_unit("infer_time", "How long a call took", seconds(), infer_time.clone());
         registry.register("batch_rows", "Rows of a call", batch_rows.clone());
-        let (lost, resident) = (Family::default(), Family::default());
+        let (lost, resident, gpu_busy) = (Family::default(), Family::default(), Family::default());
+        registry.register_with_unit(
+            "gpu_busy",
+            "The share of the last moments in which a card computed",
+            Unit::Ratios,
+            gpu_busy.clone(),
+        );
+        let gpu_memory = [
+            ("gpu_memory_used", "Memory of a card that is taken, by whomever"),
+            ("gpu_memory", "Memory of a card"),
+        ];
+        let gpu_memory = gpu_memory.map(|(name, help)| {
+            let family = Family::default();
+            registry.register_with_unit(name, help, Unit::Bytes, family.clone());
+            family
+        });
         registry.register_with_unit(
             "resident_memory",
             "Memory that is resident, mapped files included",
@@ -134,6 +174,8 @@ impl Default for Metrics {
             stages,
             lost,
             resident,
+            gpu_busy,
+            gpu_memory,
         }
     }
 }
@@ -210,6 +252,26 @@ impl Metrics {
         for (labels, bytes) in workers.chain(server) {
             let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
             self.resident.get_or_create(&labels).set(bytes);
+        }
+    }
+
+    /// Tells how busy the cards are.
+    pub fn set_gpus(&self, gpus: &[GpuUse]) {
+        // Cards that are gone are not busy.
+        self.gpu_busy.clear();
+        self.gpu_memory.iter().for_each(Family::clear);
+        for gpu in gpus {
+            let labels = GpuLabels {
+                gpu: gpu.index,
+                name: gpu.name.clone(),
+            };
+            if let Some(busy) = gpu.busy {
+                self.gpu_busy.get_or_create(&labels).set(busy);
+            }
+            for (family, bytes) in self.gpu_memory.iter().zip([gpu.used_bytes, gpu.memory_bytes]) {
+                let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+                family.get_or_create(&labels).set(bytes);
+            }
         }
     }
 

@@ -36,7 +36,7 @@ pub use answering::StepTimes;
 pub use error::Error;
 pub use executor::{Executor, Fault, GenerateCall};
 pub use http::{Bounds, Origins};
-pub use metrics::{Metrics, ModelMetrics, Statistics};
+pub use metrics::{GpuUse, Gpus, Metrics, ModelMetrics, Statistics};
 pub use model::{Loaded, Memory, Model, Profile, Settings};
 pub use repository::{
     Found, Look, ModelName, ModelSource, Moved, Policy, Repository, SourceError, State, Status, Version, Wanted,

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+#[cfg(target_os = "linux")]
+use crate::doctor::compile;
 use crate::support::server::{Response, Server, request, signal};
 use crate::support::terminal::on_terminal;
 use crate::support::{Gpux, deps};
@@ -228,6 +230,45 @@ fn metrics_tell_how_long_requests_took_and_what_memory_each_process_has() {
     assert!(value(&format!("gpux_resident_memory_bytes{{process=\"worker\",{mlp}}}")) > 1e6);
     assert!(value("gpux_resident_memory_bytes{process=\"server\"") > 1e6);
     assert!(text.ends_with("# EOF\n"));
+}
+
+/// A driver with a card that is half busy and one that does not tell.
+#[cfg(target_os = "linux")]
+const MANAGEMENT: &str = r#"
+#include <string.h>
+int nvmlInit_v2(void) { return 0; }
+int nvmlDeviceGetCount_v2(unsigned *count) { *count = 2; return 0; }
+int nvmlDeviceGetHandleByIndex_v2(unsigned at, void **card) { *card = (void *)(unsigned long)(at + 1); return 0; }
+int nvmlDeviceGetName(void *card, char *name, unsigned length) { strncpy(name, "Acme \"G1\"", length); return 0; }
+int nvmlDeviceGetUtilizationRates(void *card, unsigned *load) { load[0] = 50; load[1] = 7; return card == (void *)1 ? 0 : 3; }
+int nvmlDeviceGetMemoryInfo(void *card, unsigned long long *memory) { memory[0] = 24; memory[1] = 20; memory[2] = 4; return 0; }
+"#;
+
+#[cfg(target_os = "linux")]
+#[test]
+fn metrics_tell_how_busy_the_cards_of_a_driver_are() {
+    let folder = TempDir::new().unwrap();
+    compile(MANAGEMENT, &folder.path().join("libnvidia-ml.so.1"));
+    let gpux = Gpux::new().with_drivers(folder.path());
+    let server = Server::start(&gpux, &[MLP]);
+    let until = Instant::now() + Duration::from_secs(30);
+    let text = loop {
+        let text = String::from_utf8(request(server.metrics, "GET", "/metrics", &[], b"").body).unwrap();
+        if text.contains("gpux_gpu_memory_bytes{") {
+            break text;
+        }
+        assert!(Instant::now() < until, "{text}");
+        thread::sleep(Duration::from_millis(50));
+    };
+    for line in [
+        r#"gpux_gpu_busy_ratios{gpu="0",name="Acme \"G1\""} 0.5"#,
+        r#"gpux_gpu_memory_used_bytes{gpu="1",name="Acme \"G1\""} 4"#,
+        r#"gpux_gpu_memory_bytes{gpu="0",name="Acme \"G1\""} 24"#,
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    assert!(!text.contains(r#"gpux_gpu_busy_ratios{gpu="1""#), "{text}");
+    assert_eq!(server.stop().code(), Some(0));
 }
 
 #[test]

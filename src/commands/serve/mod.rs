@@ -1,4 +1,5 @@
 mod access;
+mod gpus;
 pub mod models;
 pub mod place;
 mod seen;

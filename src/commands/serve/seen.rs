@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::gpus;
 use crate::commands::{Context, Failure, OrFail};
 use crate::env;
 use crate::fs::File;
@@ -36,6 +37,7 @@ impl SeenArgs {
             log: log.transpose()?,
             collector: self.otlp.clone(),
             pulse: context.term.shows_progress().then_some(INTERVAL),
+            gpus: gpus::watch(context),
             clock: env::now,
         })
     }

@@ -7,6 +7,7 @@
 use std::error::Error as _;
 use std::ffi::{c_char, c_int, c_uint, c_void};
 use std::fmt::Display;
+use std::time::Duration;
 
 use libloading::{Library as Loaded, Symbol};
 use serde::{Deserialize, Serialize};
@@ -180,16 +181,96 @@ fn nvidia(cuda: &Loaded) -> Result<Asked, String> {
     }
 }
 
+/// Is how busy a card is now.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GpuUse {
+    /// Its number among the cards of the driver.
+    pub index: u32,
+    pub name: String,
+    /// The share of the last moments in which it computed; `None` where the driver does not tell, as of a part of a card.
+    pub busy: Option<f64>,
+    /// Memory that is taken, by whomever. Units: bytes.
+    pub used_bytes: u64,
+    pub memory_bytes: u64,
+}
+
+/// Is what NVML writes of a card's load. Units: per cent.
+#[repr(C)]
+#[derive(Default)]
+struct NvmlUtilization {
+    gpu: c_uint,
+    memory: c_uint,
+}
+
+/// Is what NVML writes of a card's memory. Units: bytes.
+#[repr(C)]
+#[derive(Default)]
+struct NvmlMemory {
+    total: u64,
+    free: u64,
+    used: u64,
+}
+
+/// Looks at NVIDIA's cards every so often, until `tell` does not want to hear more. To be called in a child process.
+///
+/// Errors: a text that says which file or which call failed.
+/// Source: `nvml.h`.
+pub fn watch_gpus(interval: Duration, mut tell: impl FnMut(&[GpuUse]) -> bool) -> Result<(), String> {
+    let nvml = open(NVML)?;
+    // SAFETY: the types are those of `nvml.h`; every pointer leads to a value of the type that is written, and the buffer
+    // has the length that is told.
+    unsafe {
+        let init: Symbol<unsafe extern "C" fn() -> c_int> = function(&nvml, "nvmlInit_v2")?;
+        let count: Symbol<unsafe extern "C" fn(*mut c_uint) -> c_int> = function(&nvml, "nvmlDeviceGetCount_v2")?;
+        let get: Symbol<unsafe extern "C" fn(c_uint, *mut *mut c_void) -> c_int> =
+            function(&nvml, "nvmlDeviceGetHandleByIndex_v2")?;
+        let name: Symbol<unsafe extern "C" fn(*mut c_void, *mut c_char, c_uint) -> c_int> =
+            function(&nvml, "nvmlDeviceGetName")?;
+        let load: Symbol<unsafe extern "C" fn(*mut c_void, *mut NvmlUtilization) -> c_int> =
+            function(&nvml, "nvmlDeviceGetUtilizationRates")?;
+        let memory: Symbol<unsafe extern "C" fn(*mut c_void, *mut NvmlMemory) -> c_int> =
+            function(&nvml, "nvmlDeviceGetMemoryInfo")?;
+        check("nvmlInit", init())?;
+        loop {
+            let mut cards = 0;
+            check("nvmlDeviceGetCount", count(&raw mut cards))?;
+            let mut found = Vec::new();
+            for index in 0..cards {
+                let mut card = std::ptr::null_mut();
+                check("nvmlDeviceGetHandleByIndex", get(index, &raw mut card))?;
+                let mut buffer = [0; 96];
+                check("nvmlDeviceGetName", name(card, buffer.as_mut_ptr(), 95))?;
+                let (mut busy, mut held) = (NvmlUtilization::default(), NvmlMemory::default());
+                let is_told = load(card, &raw mut busy) == 0;
+                check("nvmlDeviceGetMemoryInfo", memory(card, &raw mut held))?;
+                found.push(GpuUse {
+                    index,
+                    name: text(&buffer),
+                    busy: is_told.then(|| f64::from(busy.gpu) / 100.0),
+                    used_bytes: held.used,
+                    memory_bytes: held.total,
+                });
+            }
+            if !tell(&found) {
+                return Ok(());
+            }
+            std::thread::sleep(interval);
+        }
+    }
+}
+
+/// The files of NVIDIA's management library.
+const NVML: &[&str] = if cfg!(windows) {
+    &["nvml.dll"]
+} else {
+    &["libnvidia-ml.so.1"]
+};
+
 /// Asks NVIDIA's management library for the version of the driver, which the CUDA interface does not tell.
 ///
 /// Source: `nvml.h`.
 fn nvml_driver() -> Option<String> {
-    let nvml = open(if cfg!(windows) {
-        &["nvml.dll"]
-    } else {
-        &["libnvidia-ml.so.1"]
-    })
-    .ok()?;
+    let nvml = open(NVML).ok()?;
     // SAFETY: the types are those of `nvml.h`; the buffer has the length that is told.
     unsafe {
         let init: Symbol<unsafe extern "C" fn() -> c_int> = function(&nvml, "nvmlInit_v2").ok()?;

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::{Os, Platform};
 use crate::oci::Digest;
 
-pub use foreign::{Asked, Library, ask};
+pub use foreign::{Asked, GpuUse, Library, ask, watch_gpus};
 pub use nvidia::installed_driver as nvidia_driver;
 pub use processor::Processor;
 

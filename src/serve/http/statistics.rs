@@ -32,6 +32,7 @@ pub(super) async fn all(State(shared): State<Arc<Shared>>, Extension(caller): Ex
 pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
     let metrics = shared.repository.metrics();
     metrics.set_memory(&shared.repository.ready());
+    metrics.set_gpus(&shared.telemetry.gpus());
     metrics.set_lost(shared.telemetry.lost().counts());
     let mut text = String::new();
     let written = metrics.write(&mut text);

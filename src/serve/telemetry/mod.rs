@@ -26,6 +26,7 @@ use jiff::Timestamp;
 
 use super::http::Shared;
 use super::scheduler::Times;
+use super::{GpuUse, Gpus};
 
 pub use latency::{Latencies, Quantiles};
 pub use log::Lines;
@@ -50,6 +51,8 @@ pub struct TelemetryOptions {
     pub collector: Option<Collector>,
     /// How often models are looked at for [`Event::Pulse`](super::Event::Pulse); `None` for never.
     pub pulse: Option<Duration>,
+    /// Tells how busy the cards are.
+    pub gpus: Option<Gpus>,
     /// Tells the time.
     pub clock: fn() -> Timestamp,
 }
@@ -64,12 +67,21 @@ impl fmt::Debug for TelemetryOptions {
 }
 
 /// Hears of requests and hands on what log and collector want to know.
-#[derive(Debug)]
 pub struct Telemetry {
     log: Option<AccessLog>,
     exporter: Option<Exporter>,
+    gpus: Option<Gpus>,
     clock: fn() -> Timestamp,
     lost: Arc<Lost>,
+}
+
+impl fmt::Debug for Telemetry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Telemetry")
+            .field("log", &self.log)
+            .field("exporter", &self.exporter)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Counts what was dropped because a queue was full or its reader failed.
@@ -101,9 +113,15 @@ impl Telemetry {
                 .collector
                 .clone()
                 .map(|collector| Exporter::start(collector, Arc::clone(&lost))),
+            gpus: options.gpus.clone(),
             clock: options.clock,
             lost,
         })
+    }
+
+    /// Tells how busy the cards are; of none, where none is known.
+    pub fn gpus(&self) -> Vec<GpuUse> {
+        self.gpus.as_ref().map_or_else(Vec::new, |gpus| gpus())
     }
 
     /// Gives the counts of what was lost.

@@ -14,6 +14,7 @@ use super::deps;
 pub struct Gpux {
     home: TempDir,
     library: Option<PathBuf>,
+    drivers: Option<PathBuf>,
     current_dir: PathBuf,
 }
 
@@ -32,6 +33,7 @@ impl Gpux {
         Gpux {
             home,
             library: None,
+            drivers: None,
             current_dir: deps::repository().to_owned(),
         }
     }
@@ -39,6 +41,12 @@ impl Gpux {
     /// Lets gpux find the ONNX Runtime of the test environment.
     pub fn with_onnxruntime(mut self) -> Gpux {
         self.library = Some(deps::onnxruntime_library());
+        self
+    }
+
+    /// Lets the system's loader find the libraries of `folder` first.
+    pub fn with_drivers(mut self, folder: &Path) -> Gpux {
+        self.drivers = Some(folder.to_owned());
         self
     }
 
@@ -74,6 +82,9 @@ impl Gpux {
         }
         if let Some(library) = &self.library {
             command.env("ORT_DYLIB_PATH", library);
+        }
+        if let Some(drivers) = &self.drivers {
+            command.env("LD_LIBRARY_PATH", drivers);
         }
         command.stdin(Stdio::null());
         command

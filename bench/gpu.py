@@ -20,6 +20,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import threading
 import time
 import traceback
 
@@ -519,6 +520,63 @@ def torch_resnet50(torch):
             layers.append(Block(channels, width, 2 if block == 0 and stage > 1 else 1))
             channels = width * 4
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2048, 1000))
+
+
+@contextlib.contextmanager
+def served(machine, *arguments):
+    """A server until the end of the block; gives its HTTP and its gRPC address once every model is ready."""
+    command = [machine.gpux, "serve", "--port", "0", "--grpc-port", "0", "--no-metrics", *map(str, arguments)]
+    process = subprocess.Popen(command, env=machine.environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    told, addresses = [], {}
+    try:
+        for line in process.stderr:
+            told.append(line)
+            for prefix in ("serving on http://", "gRPC on "):
+                if line.startswith(prefix):
+                    addresses[prefix] = line[len(prefix):].strip()
+            if " is ready on " in line:
+                break
+        if len(addresses) < 2 or process.poll() is not None:
+            raise RuntimeError("gpux serve: " + "".join(told)[-600:])
+        say("  " + told[-1].strip())
+        # What it says from now on is not to block it.
+        threading.Thread(target=process.stderr.read, daemon=True).start()
+        yield addresses["serving on http://"], addresses["gRPC on "]
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+@part(measures=True)
+def serving(machine):
+    """ResNet-50 in fp16 over gRPC from 64 connections, beside the same model without a server."""
+    if not machine.yardstick:
+        return say("  no yardstick, which is the load generator")
+    model = machine.model("resnet50-fp16")
+    bench = machine.document("bench", model, "--batch", 64)
+    most = bench["throughput_per_s"]
+    say(f"  gpux bench, batch 64: {most:.0f} images/s ({', '.join(bench['options'])})")
+    port = machine.document("inspect", model)["inputs"][0]
+    datatype = {"float16": "FP16", "float32": "FP32"}[port["dtype"]]
+    best = 0
+    batching = ["--max-batch-size", 64, "--max-queue-delay", "2ms"]
+    for arguments in ([], ["--instances", 2], ["--instances", 3], ["--instances", 2, "--in-process"]):
+        with row(f"gRPC, {' '.join(map(str, arguments)) or 'one instance'}"):
+            with served(machine, f"resnet={model}", *batching, *arguments) as (_, address):
+                ask = [machine.yardstick, "grpc-load", address, "resnet", port["name"], datatype, "1x3x224x224", "64"]
+                # Sizes of batches that are new cost their first call.
+                subprocess.run([*ask, "10"], capture_output=True, timeout=120)
+                done = subprocess.run([*ask, "8"], capture_output=True, text=True, timeout=120)
+                if done.returncode != 0:
+                    raise RuntimeError(done.stderr.strip()[-400:])
+                load = json.loads(done.stdout)
+                best = max(best, load["requests_per_s"])
+                say(f"  64 connections, {' '.join(map(str, arguments)) or 'one instance'}: {load['requests_per_s']:.0f} requests/s, "
+                    f"{load['requests_per_s'] / most:.0%}; p50 {load['p50_ms']:.1f} ms, p99 {load['p99_ms']:.1f} ms")
+    check(best >= 0.7 * most, f"gRPC at 64 connections: {best / most:.0%} of the bench at batch 64, at least 70 %")
 
 
 @part()

@@ -11,6 +11,8 @@
 //! yardstick call-time LIBRARY MODEL.onnx CALLS      the 99th percentile of a call of one image. Units: seconds
 //! yardstick batch-rate LIBRARY MODEL.onnx ROWS S    rows a second of a perceptron, called with so many at once
 //! yardstick serve LIBRARY MODEL.onnx PORT           an HTTP handler that calls the session with the body's image
+//! yardstick grpc-load ADDRESS MODEL INPUT DATATYPE SHAPE CONNECTIONS SECONDS
+//!                                                   requests a second over gRPC, one at a time on each connection
 //! ```
 //!
 //! One process each, because one may start ONNX Runtime only once.
@@ -22,7 +24,7 @@ use std::{
     fs,
     path::PathBuf,
     sync::{Arc, Mutex},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use gpux::{
@@ -58,6 +60,19 @@ fn main() -> Result<(), Box<dyn Error>> {
         ["call-time", library, model, calls] => call_time(library, model, calls.parse()?),
         ["batch-rate", library, model, rows, seconds] => batch_rate(library, model, rows.parse()?, seconds.parse()?),
         ["serve", library, model, port] => serve(library, model, port.parse()?),
+        [
+            "grpc-load",
+            address,
+            model,
+            input,
+            datatype,
+            shape,
+            connections,
+            seconds,
+        ] => {
+            let body = infer_request(model, input, datatype, shape)?;
+            grpc_load(address, body, connections.parse()?, seconds.parse()?)
+        }
         _ => Err("usage: see the head of bench/yardstick.rs".into()),
     }
 }
@@ -371,4 +386,116 @@ fn serve(library: &str, model: &str, port: u16) -> Result<(), Box<dyn Error>> {
         axum::serve(listener, router).await
     })?;
     Ok(())
+}
+
+/// Writes a `ModelInferRequest` with one input of zeros, as gRPC frames it; `shape` is as in 1x3x224x224.
+fn infer_request(model: &str, input: &str, datatype: &str, shape: &str) -> Result<bytes::Bytes, Box<dyn Error>> {
+    fn number(to: &mut Vec<u8>, mut number: u64) {
+        while number >= 128 {
+            to.push(number as u8 | 128);
+            number >>= 7;
+        }
+        to.push(number as u8);
+    }
+    fn field(to: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
+        to.push(tag << 3 | 2);
+        number(to, bytes.len() as u64);
+        to.extend(bytes);
+    }
+    let dims: Vec<u64> = shape.split('x').map(str::parse).collect::<Result<_, _>>()?;
+    let element_bytes = match datatype {
+        "FP16" => 2,
+        "FP32" => 4,
+        "INT64" => 8,
+        other => return Err(format!("{other} is not a datatype that is sent here").into()),
+    };
+    let mut sizes = Vec::new();
+    dims.iter().for_each(|&dim| number(&mut sizes, dim));
+    let mut tensor = Vec::new();
+    field(&mut tensor, 1, input.as_bytes());
+    field(&mut tensor, 2, datatype.as_bytes());
+    field(&mut tensor, 3, &sizes);
+    let mut message = Vec::new();
+    field(&mut message, 1, model.as_bytes());
+    field(&mut message, 5, &tensor);
+    let elements: u64 = dims.iter().product();
+    field(&mut message, 7, &vec![0; usize::try_from(elements * element_bytes)?]);
+    let mut framed = vec![0];
+    framed.extend(u32::try_from(message.len())?.to_be_bytes());
+    framed.extend(message);
+    Ok(framed.into())
+}
+
+/// Sends one request after the other on each connection, and prints how many were answered in a second.
+fn grpc_load(address: &str, body: bytes::Bytes, connections: usize, seconds: f64) -> Result<(), Box<dyn Error>> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut tasks = tokio::task::JoinSet::new();
+        // The first second warms up.
+        let begin = Instant::now() + Duration::from_secs(1);
+        let end = begin + Duration::from_secs_f64(seconds);
+        for _ in 0..connections {
+            let (address, body) = (address.to_owned(), body.clone());
+            tasks.spawn(async move { ask_until(&address, body, begin, end).await });
+        }
+        let mut times = Vec::new();
+        while let Some(answered) = tasks.join_next().await {
+            times.extend(answered?.map_err(|error| -> Box<dyn Error> { error })?);
+        }
+        times.sort_by(f64::total_cmp);
+        let at = |share: f64| {
+            times
+                .get((times.len() as f64 * share) as usize)
+                .copied()
+                .unwrap_or(f64::NAN)
+        };
+        println!(
+            "{{\"requests_per_s\":{:.1},\"p50_ms\":{:.3},\"p99_ms\":{:.3}}}",
+            times.len() as f64 / seconds,
+            at(0.5) * 1e3,
+            at(0.99) * 1e3,
+        );
+        Ok(())
+    })
+}
+
+/// Asks on one connection; gives how long each request took that began and ended in time. Units: seconds.
+async fn ask_until(
+    address: &str,
+    body: bytes::Bytes,
+    begin: Instant,
+    end: Instant,
+) -> Result<Vec<f64>, Box<dyn Error + Send + Sync>> {
+    let stream = tokio::net::TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    let (mut client, connection) = h2::client::handshake(stream).await?;
+    tokio::spawn(connection);
+    let mut times = Vec::new();
+    while Instant::now() < end {
+        client = client.ready().await?;
+        let request = http::Request::post(format!("http://{address}/inference.GRPCInferenceService/ModelInfer"))
+            .header("content-type", "application/grpc")
+            .header("te", "trailers")
+            .body(())?;
+        let start = Instant::now();
+        let (response, mut sender) = client.send_request(request, false)?;
+        sender.send_data(body.clone(), true)?;
+        let response = response.await?;
+        let refused = |headers: &http::HeaderMap| headers.get("grpc-status").is_some_and(|status| status != "0");
+        if refused(response.headers()) {
+            return Err(format!("refused: {:?}", response.headers()).into());
+        }
+        let mut answer = response.into_body();
+        while let Some(data) = answer.data().await {
+            answer.flow_control().release_capacity(data?.len())?;
+        }
+        if let Some(trailers) = answer.trailers().await?.filter(refused) {
+            return Err(format!("refused: {trailers:?}").into());
+        }
+        let now = Instant::now();
+        if start >= begin && now <= end {
+            times.push((now - start).as_secs_f64());
+        }
+    }
+    Ok(times)
 }

@@ -19,6 +19,7 @@ use crate::transfer;
 use super::opened::{EngineArgs, Opened, Purpose};
 use super::remote::RemoteArgs;
 use super::serve::place::{Named, Pinned, Place};
+use super::serve::tuning;
 use super::subject::Subject;
 use super::{Code, Context, Failure, OrFail, synthetic};
 
@@ -47,6 +48,8 @@ pub struct Wishes {
     pub in_process: bool,
     /// Whether models answer a call before they are ready.
     pub warm_up: bool,
+    /// Whether a model that was not tuned here is tuned in short before it is loaded.
+    pub tune: bool,
     /// The devices that instances are placed on, in turn.
     pub devices: Vec<u32>,
 }
@@ -122,7 +125,16 @@ impl Served {
             return self.open_apart(place, pinned);
         }
         let subject = self.subject(place, pinned)?;
+        self.tune(place, &subject);
         Ok(self.here(&place.operand).load(subject, true)?)
+    }
+
+    /// Finds out in short how a model is run fastest, where that is not known.
+    fn tune(&self, place: &Place, subject: &Subject) {
+        if self.wishes.tune {
+            let rows = self.wishes.settings(subject.gpuxfile.as_ref()).0.max_batch_size;
+            tuning::ensure(&place.operand, subject, &self.engine, rows, &self.context);
+        }
     }
 
     fn here<'a>(&'a self, operand: &'a str) -> Here<'a> {
@@ -169,6 +181,13 @@ impl Served {
                 .envs(variables.iter().map(|(name, value)| (name, value)));
             command
         };
+        // The worker's own lease ends with it, and the next is to find the same.
+        let held = pinned
+            .as_ref()
+            .map(|pinned| context.store()?.lease(&[pinned.descriptor.digest]).or_fail(what));
+        let held = held.transpose()?;
+        let subject = self.subject(place, pinned)?;
+        self.tune(place, &subject);
         let started = Worker::start(recipe).map_err(|error| {
             let cause = error.source().map(|cause| format!(": {cause}"));
             SourceError(format!("{error}{}", cause.unwrap_or_default()))
@@ -181,15 +200,12 @@ impl Served {
                 description.digest
             ));
         }
-        // The worker's own lease ends with it, and the next is to find the same.
-        let held = pinned
-            .as_ref()
-            .map(|pinned| context.store()?.lease(&[pinned.descriptor.digest]).or_fail(what));
-        let held = held.transpose()?;
-        let skill = Arc::new(skill(&self.subject(place, pinned)?, true, context)?);
+        let skill = Arc::new(skill(&subject, true, context)?);
         let boxed = |executor| Box::new(executor) as Box<dyn Executor>;
         Ok(Loaded {
-            warm_up: self.wishes.warm_up(&description.signature, &skill),
+            warm_up: self
+                .wishes
+                .warm_up(&description.signature, &description.settings, &skill),
             signature: description.signature,
             executors: executors.into_iter().map(boxed).collect(),
             provider: description.provider,
@@ -360,17 +376,20 @@ impl Here<'_> {
             ..
         } = self;
         let skill = Arc::new(skill(&subject, meets_people, context)?);
-        let (settings, instances) = wishes.settings(subject.gpuxfile.as_ref());
+        let (mut settings, instances) = wishes.settings(subject.gpuxfile.as_ref());
         let mut others = Vec::new();
         for _ in 1..instances {
             others.push(subject.again(operand, context)?);
         }
-        let opened = self.open(subject, 0)?;
+        let rows = settings.max_batch_size;
+        let opened = self.open(subject, 0, rows)?;
+        // A device gets ready for each size anew.
+        settings.even_batches = opened.provider.has_devices();
         let provider = opened.provider.name().to_owned();
         let (subject, first, watchdog) = opened.into_parts();
         let mut sessions = vec![first];
         for (at, subject) in others.into_iter().enumerate() {
-            sessions.push(self.open(subject, at + 1)?.into_parts().1);
+            sessions.push(self.open(subject, at + 1, rows)?.into_parts().1);
         }
         let executor = |mut sessions: Vec<Box<dyn Session>>| -> Box<dyn Executor> {
             match skill.as_ref() {
@@ -380,7 +399,7 @@ impl Here<'_> {
         };
         let executors = sessions.into_iter().map(executor).collect();
         Ok(Loaded {
-            warm_up: wishes.warm_up(&subject.signature, &skill),
+            warm_up: wishes.warm_up(&subject.signature, &settings, &skill),
             signature: subject.signature.clone(),
             executors,
             provider,
@@ -392,9 +411,10 @@ impl Here<'_> {
         })
     }
 
-    /// Loads the model of one instance, on the device whose turn it is.
-    fn open(self, subject: Subject, instance: usize) -> Result<Opened, Failure> {
+    /// Loads the model of one instance, on the device whose turn it is, for calls of so many rows.
+    fn open(self, subject: Subject, instance: usize, rows: usize) -> Result<Opened, Failure> {
         let mut engine = self.engine.clone();
+        engine.shapes = tuning::shapes(&subject, rows);
         let devices = &self.wishes.devices;
         if let Some(device) = devices.get(instance % devices.len().max(1)) {
             engine.set_device(*device);
@@ -420,20 +440,24 @@ impl Wishes {
                 .unwrap_or(usual.max_queue_delay),
             timeout: self.timeout.or(own.timeout).or(usual.timeout),
             queue_size: self.queue_size.unwrap_or(usual.queue_size),
+            even_batches: usual.even_batches,
         };
         let instances = self.instances.or(count(own.instances)).unwrap_or(self.devices.len());
         (settings, instances.max(1))
     }
 
-    /// Gives the calls that a model answers before it is ready: one of a row, where it says how large that is.
-    fn warm_up(&self, signature: &Signature, skill: &Skill) -> Vec<Vec<Tensor>> {
+    /// Gives the calls that a model answers before it is ready: one of each number of rows that it will get ready for, where
+    /// it says how large a row is.
+    fn warm_up(&self, signature: &Signature, settings: &Settings, skill: &Skill) -> Vec<Vec<Tensor>> {
         if !self.warm_up || matches!(skill, Skill::Generates(_)) {
             return Vec::new();
         }
-        let sizes = synthetic::Sizes {
-            batch: 1,
+        let sizes = settings.warm_sizes().map(|batch| synthetic::Sizes {
+            batch,
             ..synthetic::Sizes::default()
-        };
-        synthetic::inputs(signature, &sizes).into_iter().collect()
+        });
+        sizes
+            .filter_map(|sizes| synthetic::inputs(signature, &sizes).ok())
+            .collect()
     }
 }

@@ -24,6 +24,30 @@ pub struct Settings {
     pub timeout: Option<Duration>,
     /// How many requests may wait.
     pub queue_size: usize,
+    /// Whether joined requests are filled up to a power of two of rows: a device gets ready for each size anew, and there are
+    /// to be few.
+    pub even_batches: bool,
+}
+
+impl Settings {
+    /// Gives how many rows a call of `rows` joined ones is filled up to.
+    pub fn filled(&self, rows: usize) -> usize {
+        match self.even_batches {
+            true if rows < self.max_batch_size => rows.next_power_of_two().min(self.max_batch_size),
+            _ => rows,
+        }
+    }
+
+    /// Gives the numbers of rows that calls will have, as far as the model gets ready for each of them.
+    pub fn warm_sizes(&self) -> impl Iterator<Item = usize> + use<> {
+        let most = if self.even_batches {
+            self.max_batch_size.max(1)
+        } else {
+            1
+        };
+        let powers = std::iter::successors(Some(1usize), |size| size.checked_mul(2));
+        powers.take_while(move |size| *size < most).chain([most])
+    }
 }
 
 impl Default for Settings {
@@ -33,6 +57,7 @@ impl Default for Settings {
             max_queue_delay: Duration::ZERO,
             timeout: None,
             queue_size: 256,
+            even_batches: false,
         }
     }
 }

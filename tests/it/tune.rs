@@ -6,6 +6,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::support::server::Server;
 use crate::support::{Gpux, deps, graph};
 
 const DIGITS: &str = "fixtures/digits";
@@ -193,4 +194,17 @@ fn options_that_a_model_may_not_set_are_refused() {
             .contains("cpu has no option `library` that gpux passes on"),
         "{answer:?}"
     );
+}
+
+#[test]
+fn serve_tunes_a_model_in_short_before_it_is_ready_and_the_next_server_knows() {
+    let gpux = Gpux::new().with_onnxruntime();
+    let told = |server: &Server| server.told.lock().unwrap().clone();
+    let first = Server::start_tuning(&gpux, &["fixtures/digits", "--max-batch-size", "4"]);
+    first.wait_until_ready();
+    assert!(told(&first).contains("tuning for a few seconds"), "{}", told(&first));
+    assert_eq!(first.stop().code(), Some(0));
+    let second = Server::start_tuning(&gpux, &["fixtures/digits", "--max-batch-size", "4"]);
+    second.wait_until_ready();
+    assert!(!told(&second).contains("tuning"), "{}", told(&second));
 }

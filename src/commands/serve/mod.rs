@@ -2,6 +2,7 @@ mod access;
 mod gpus;
 pub mod models;
 pub mod place;
+pub mod tuning;
 mod seen;
 mod token;
 
@@ -125,6 +126,7 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
         timeout: args.request_timeout,
         in_process: args.in_process,
         warm_up: !args.lifetimes.no_warm_up,
+        tune: !args.lifetimes.no_tune,
         devices: args.lifetimes.devices.clone(),
     };
     #[cfg(unix)]

@@ -33,6 +33,9 @@ pub struct ModelArgs {
     /// Serve a model without calling it once before
     #[arg(long)]
     pub no_warm_up: bool,
+    /// Use what tuning has found, and do not tune a model for a few seconds where it has not
+    #[arg(long)]
+    pub no_tune: bool,
     /// The numbers of the devices that instances are placed on, in turn; without --instances, one each
     #[arg(long, value_name = "N,…", value_delimiter = ',', conflicts_with = "device")]
     pub devices: Vec<u32>,

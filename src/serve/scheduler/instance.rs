@@ -91,7 +91,14 @@ fn together(
     jobs: &[Job],
 ) -> Result<(Vec<Vec<Tensor>>, usize), Option<Fault>> {
     let stacking = shared.stacking.as_ref().ok_or(None)?;
-    let requests: Vec<&[Tensor]> = jobs.iter().map(|job| job.inputs.as_slice()).collect();
+    let mut requests: Vec<&[Tensor]> = jobs.iter().map(|job| job.inputs.as_slice()).collect();
+    let own: usize = jobs.iter().map(|job| job.candidate.rows).sum();
+    let filler = shared.settings.filled(own) - own;
+    let row = match filler {
+        0 => Vec::new(),
+        _ => first_row(requests[0]).ok_or(None)?,
+    };
+    requests.extend(std::iter::repeat_n(row.as_slice(), filler));
     let stack = stacking.stack(&requests).map_err(|_| None)?;
     // The first deadline ends the call for all; those that have time left are then answered alone.
     let deadline = jobs.iter().filter_map(|job| job.deadline).min();
@@ -100,7 +107,17 @@ fn together(
         shared.mixes_rows.store(true, Ordering::Relaxed);
         None
     })?;
-    Ok((answers, stack.shares.rows.iter().sum()))
+    Ok((answers, own))
+}
+
+/// Gives the first row of each input, which stands for those that are missing: what a model makes of it is known to do.
+fn first_row(request: &[Tensor]) -> Option<Vec<Tensor>> {
+    let rows = request.iter().map(|tensor| {
+        let others = tensor.shape().first()?.checked_sub(1)?;
+        let split = tensor.clone().split_rows(&[1, others]);
+        split.ok()?.into_iter().next()
+    });
+    rows.collect()
 }
 
 fn answer_alone(shared: &Shared, executor: &mut dyn Executor, mut job: Job) {

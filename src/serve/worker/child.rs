@@ -43,6 +43,7 @@ impl Description {
             "max_queue_delay_us": settings.max_queue_delay.as_micros() as u64,
             "timeout_us": settings.timeout.map(|timeout| timeout.as_micros() as u64),
             "queue_size": settings.queue_size,
+            "even_batches": settings.even_batches,
         })
     }
 
@@ -66,6 +67,7 @@ impl Description {
                 max_queue_delay: Duration::from_micros(value["max_queue_delay_us"].as_u64().ok_or(Malformed)?),
                 timeout: value["timeout_us"].as_u64().map(Duration::from_micros),
                 queue_size: count("queue_size")?,
+                even_batches: value["even_batches"].as_bool().ok_or(Malformed)?,
             },
         })
     }

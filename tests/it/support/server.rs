@@ -36,16 +36,27 @@ impl Server {
     /// Starts a server and waits until every model is ready.
     pub fn start(gpux: &Gpux, arguments: &[&str]) -> Server {
         let server = Server::start_only(gpux, arguments);
-        let until = Instant::now() + PATIENCE;
-        while server.get("/v2/health/ready").status != 200 {
-            assert!(Instant::now() < until, "not ready: {}", server.told.lock().unwrap());
-            thread::sleep(Duration::from_millis(20));
-        }
+        server.wait_until_ready();
         server
     }
 
-    /// Starts a server and waits until it listens.
+    /// Waits until every model is ready.
+    pub fn wait_until_ready(&self) {
+        let until = Instant::now() + PATIENCE;
+        while self.get("/v2/health/ready").status != 200 {
+            assert!(Instant::now() < until, "not ready: {}", self.told.lock().unwrap());
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Starts a server that takes its models as they are, and waits until it listens.
     pub fn start_only(gpux: &Gpux, arguments: &[&str]) -> Server {
+        // Most tests are about other things than how fast a model could be run.
+        Server::start_tuning(gpux, &[&["--no-tune"], arguments].concat())
+    }
+
+    /// Starts a server that tunes its models first, and waits until it listens.
+    pub fn start_tuning(gpux: &Gpux, arguments: &[&str]) -> Server {
         let all = ["serve", "--port", "0", "--grpc-port", "0", "--metrics-port", "0"]
             .iter()
             .chain(arguments);

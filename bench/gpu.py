@@ -559,7 +559,7 @@ def serving(machine):
     bench = machine.document("bench", model, "--batch", 64)
     most = bench["throughput_per_s"]
     say(f"  gpux bench, batch 64: {most:.0f} images/s ({', '.join(bench['options'])})")
-    port = machine.document("inspect", model)["inputs"][0]
+    port = machine.document("inspect", model, "--json")["inputs"][0]
     datatype = {"float16": "FP16", "float32": "FP32"}[port["dtype"]]
     best = 0
     batching = ["--max-batch-size", 64, "--max-queue-delay", "2ms"]

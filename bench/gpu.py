@@ -525,7 +525,7 @@ def torch_resnet50(torch):
 @contextlib.contextmanager
 def served(machine, *arguments):
     """A server until the end of the block; gives its HTTP and its gRPC address once every model is ready."""
-    command = [machine.gpux, "serve", "--port", "0", "--grpc-port", "0", "--no-metrics", *map(str, arguments)]
+    command = [machine.gpux, "serve", "-v", "--port", "0", "--grpc-port", "0", "--no-metrics", *map(str, arguments)]
     process = subprocess.Popen(command, env=machine.environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     told, addresses = [], {}
     try:
@@ -539,6 +539,9 @@ def served(machine, *arguments):
         if len(addresses) < 2 or process.poll() is not None:
             raise RuntimeError("gpux serve: " + "".join(told)[-600:])
         say("  " + told[-1].strip())
+        for line in told:
+            if "not on" in line or "held by" in line:
+                say("  " + line.strip()[:300])
         # What it says from now on is not to block it.
         threading.Thread(target=process.stderr.read, daemon=True).start()
         yield addresses["serving on http://"], addresses["gRPC on "]
@@ -562,10 +565,13 @@ def serving(machine):
     port = machine.document("inspect", model, "--json")["inputs"][0]
     datatype = {"float16": "FP16", "float32": "FP32"}[port["dtype"]]
     best = 0
-    batching = ["--max-batch-size", 64, "--max-queue-delay", "2ms"]
-    for arguments in ([], ["--instances", 2], ["--instances", 3], ["--instances", 2, "--in-process"]):
-        with row(f"gRPC, {' '.join(map(str, arguments)) or 'one instance'}"):
-            with served(machine, f"resnet={model}", *batching, *arguments) as (_, address):
+    for arguments in (
+        ["--max-batch-size", 64], ["--max-batch-size", 64, "--instances", 2], ["--max-batch-size", 32, "--instances", 2],
+        ["--max-batch-size", 32, "--instances", 3], ["--max-batch-size", 32, "--instances", 2, "--in-process"],
+    ):
+        name = " ".join(map(str, arguments))
+        with row(f"gRPC, {name}"):
+            with served(machine, f"resnet={model}", "--max-queue-delay", "2ms", "--load-timeout", "3m", *arguments) as (_, address):
                 ask = [machine.yardstick, "grpc-load", address, "resnet", port["name"], datatype, "1x3x224x224", "64"]
                 # Sizes of batches that are new cost their first call.
                 subprocess.run([*ask, "10"], capture_output=True, timeout=120)
@@ -574,7 +580,7 @@ def serving(machine):
                     raise RuntimeError(done.stderr.strip()[-400:])
                 load = json.loads(done.stdout)
                 best = max(best, load["requests_per_s"])
-                say(f"  64 connections, {' '.join(map(str, arguments)) or 'one instance'}: {load['requests_per_s']:.0f} requests/s, "
+                say(f"  64 connections, {name}: {load['requests_per_s']:.0f} requests/s, "
                     f"{load['requests_per_s'] / most:.0%}; p50 {load['p50_ms']:.1f} ms, p99 {load['p99_ms']:.1f} ms")
     check(best >= 0.7 * most, f"gRPC at 64 connections: {best / most:.0%} of the bench at batch 64, at least 70 %")
 

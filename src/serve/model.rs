@@ -24,29 +24,33 @@ pub struct Settings {
     pub timeout: Option<Duration>,
     /// How many requests may wait.
     pub queue_size: usize,
-    /// Whether joined requests are filled up to a power of two of rows: a device gets ready for each size anew, and there are
-    /// to be few.
+    /// Whether joined requests are filled up to one of a few numbers of rows: a device gets ready for each anew.
     pub even_batches: bool,
 }
+
+/// How many numbers of rows a device gets ready for beside that of one.
+const SIZES: u32 = 4;
 
 impl Settings {
     /// Gives how many rows a call of `rows` joined ones is filled up to.
     pub fn filled(&self, rows: usize) -> usize {
+        let fits = |size: &usize| *size >= rows;
         match self.even_batches {
-            true if rows < self.max_batch_size => rows.next_power_of_two().min(self.max_batch_size),
-            _ => rows,
+            true => self.warm_sizes().find(fits).unwrap_or(rows),
+            false => rows,
         }
     }
 
-    /// Gives the numbers of rows that calls will have, as far as the model gets ready for each of them.
+    /// Gives the numbers of rows that calls will have, as far as the model gets ready for each of them: one, and some halves
+    /// of the most.
     pub fn warm_sizes(&self) -> impl Iterator<Item = usize> + use<> {
         let most = if self.even_batches {
             self.max_batch_size.max(1)
         } else {
             1
         };
-        let powers = std::iter::successors(Some(1usize), |size| size.checked_mul(2));
-        powers.take_while(move |size| *size < most).chain([most])
+        let halves = (0..SIZES).rev().map(move |times| most >> times);
+        std::iter::once(1).chain(halves.filter(|size| *size > 1))
     }
 }
 

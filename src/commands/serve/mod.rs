@@ -24,6 +24,8 @@ use crate::term::{Status, Term};
 use access::AccessArgs;
 use seen::SeenArgs;
 
+use access::AccessArgs;
+
 /// Serve models over HTTP and gRPC, with the Open Inference Protocol v2
 #[derive(Debug, clap::Args)]
 #[command(
@@ -206,7 +208,8 @@ fn places(operand: &str, context: &Context) -> worker::Places {
     read.extend(library.as_deref().and_then(Path::parent).map(PathBuf::from));
     read.extend(env.library_folders.iter().cloned());
     read.extend(env.home.clone());
-    let mut write = vec![PathBuf::from("/dev")];
+    // A driver names its threads in /proc/self, and speaks to the kernel through /dev.
+    let mut write = vec![PathBuf::from("/dev"), PathBuf::from("/proc/self")];
     if let Some(home) = &env.home {
         write.extend(["cache", "leases", "store.lock"].map(|name| home.join(name)));
     }

@@ -210,6 +210,9 @@ impl Engine {
         }
         let committed = weights::commit(builder, (source, &external), options, self.provider.kind)?;
         let mut session = GraphSession::new(committed, source.signature)?;
+        if self.provider.kind == ProviderKind::WebGpu {
+            session.take_turns();
+        }
         if accelerated || options.explain {
             let assignment = assignment::read(session.inner()).map_err(failed)?;
             // A provider that has nothing to do is not what was asked for.
@@ -258,10 +261,16 @@ impl Engine {
 
 impl super::Engine for Engine {
     fn load(&self, source: &Source<'_>, options: &SessionOptions) -> Result<Box<dyn Session>, Error> {
+        // A convolution keeps the plan of the last shape only, and gives back those that recorded graphs run by: a session with
+        // a graph must never meet another shape.
+        let records = options.settings.cuda_graph && self.provider.kind == ProviderKind::Cuda;
+        if records && shaped::can_be_fixed(source.signature) && has_convolutions(source)? {
+            return Ok(Box::new(self.load_shaped(source, options)?));
+        }
         match self.load_one(source, options) {
             Ok(session) => Ok(Box::new(session)),
             // A graph with nodes that compute shapes on the processor cannot be recorded; for fixed sizes they fold away.
-            Err(error) if options.settings.cuda_graph && self.provider.kind == ProviderKind::Cuda => {
+            Err(error) if records => {
                 if !shaped::can_be_fixed(source.signature) {
                     return Err(error);
                 }
@@ -273,6 +282,11 @@ impl super::Engine for Engine {
             Err(error) => Err(error),
         }
     }
+}
+
+fn has_convolutions(source: &Source<'_>) -> Result<bool, Error> {
+    let nodes = source.model.nodes()?;
+    Ok(nodes.iter().any(|node| node.op_type.contains("Conv")))
 }
 
 /// Tells whether the provider compiles models and can keep the outcome.

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use ort::session::{RunOptions, Session as OrtSession, SessionInputValue};
@@ -28,7 +28,12 @@ pub(super) struct GraphSession {
     timer: Option<Timer>,
     /// Held while a device's memory is given back; fields drop in this order.
     leaving: Option<Pass>,
+    /// Whether it must not run beside another session of its kind.
+    takes_turns: bool,
 }
+
+/// Is whose turn it is among the sessions that must not run beside each other.
+static TURN: Mutex<()> = Mutex::new(());
 
 impl Drop for GraphSession {
     fn drop(&mut self) {
@@ -65,6 +70,7 @@ impl GraphSession {
             stopper: Arc::new(Stopper::new(options)),
             timer: None,
             leaving: None,
+            takes_turns: false,
         })
     }
 
@@ -74,6 +80,11 @@ impl GraphSession {
         raw::set_run_option(self.stopper.options(), c"disable_synchronize_execution_providers", c"1")?;
         self.bound = Some(bound);
         Ok(())
+    }
+
+    /// Never lets it run beside another session of its kind: all share one device context that is for one thread.
+    pub(super) fn take_turns(&mut self) {
+        self.takes_turns = true;
     }
 
     /// Keeps what the session tells about its nodes.
@@ -158,7 +169,11 @@ impl Session for GraphSession {
         let stopper = Arc::clone(&self.stopper);
         stopper.begin(call.deadline);
         let watch = call.cancel.watch(&stopper);
+        let turn = self
+            .takes_turns
+            .then(|| TURN.lock().unwrap_or_else(PoisonError::into_inner));
         let answer = self.answer(&call);
+        drop(turn);
         drop(watch);
         // A stop explains a failure better than the failure does.
         stopper.end()?;

@@ -4,7 +4,7 @@ use crate::runtime::{Assignment, Call, Error, Session, Value};
 use crate::tensor::{Dim, Signature, Tensor};
 
 /// How many sets of sizes get a session of their own: each has the weights on the device once more.
-const MOST: usize = 4;
+const MOST: usize = 6;
 /// How many sets of sizes are remembered that came once.
 const MOST_SEEN: usize = 16;
 

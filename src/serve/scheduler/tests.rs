@@ -36,7 +36,7 @@ fn stacking() -> Stacking {
 }
 
 #[tokio::test]
-async fn joined_rows_are_filled_up_to_a_power_of_two_and_nobody_sees_it() {
+async fn joined_rows_are_filled_up_to_one_of_few_sizes_and_nobody_sees_it() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let executor: Box<dyn Executor> = Box::new(Echo(Arc::clone(&seen)));
     let settings = Settings {
@@ -65,7 +65,7 @@ async fn joined_rows_are_filled_up_to_a_power_of_two_and_nobody_sees_it() {
         done.unwrap();
     }
     let seen = seen.lock().unwrap();
-    assert!(seen.iter().all(|rows| [1, 2, 4, 6].contains(rows)), "{seen:?}");
+    assert!(seen.iter().all(|rows| [1, 3, 6].contains(rows)), "{seen:?}");
     assert!(seen.contains(&6), "{seen:?}");
 }
 
@@ -77,8 +77,8 @@ fn sizes_that_a_device_gets_ready_for_are_few() {
         ..Settings::default()
     };
     let sizes = |settings: Settings| settings.warm_sizes().collect::<Vec<_>>();
-    assert_eq!(sizes(settings(64, true)), [1, 2, 4, 8, 16, 32, 64]);
-    assert_eq!(sizes(settings(6, true)), [1, 2, 4, 6]);
+    assert_eq!(sizes(settings(64, true)), [1, 8, 16, 32, 64]);
+    assert_eq!(sizes(settings(6, true)), [1, 3, 6]);
     assert_eq!(sizes(settings(1, true)), [1]);
     assert_eq!(sizes(settings(64, false)), [1]);
     for rows in 1..=6 {

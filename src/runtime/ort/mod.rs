@@ -39,7 +39,7 @@ use bound::Bound;
 use cuda::Stream;
 use plugin::Plugins;
 use session::GraphSession;
-use shaped::ShapedSession;
+use shaped::{ShapedSession, Whose};
 
 /// What the process has loaded; it has one ONNX Runtime at most, and starts it once.
 static LOADED: Mutex<Option<Arc<Loaded>>> = Mutex::new(None);
@@ -236,7 +236,7 @@ impl Engine {
     /// Makes a session for any shapes whose graph is recorded by sessions for fixed ones.
     ///
     /// Errors: as of a session that records nothing.
-    fn load_shaped(&self, source: &Source<'_>, options: &SessionOptions) -> Result<ShapedSession, Error> {
+    fn load_shaped(&self, source: &Source<'_>, options: &SessionOptions, whose: Whose) -> Result<ShapedSession, Error> {
         let mut plain = options.clone();
         plain.settings.cuda_graph = false;
         let any = self.load_one(source, &plain)?;
@@ -255,7 +255,7 @@ impl Engine {
             let session = engine.load_one(&source, &options)?;
             Ok(Box::new(session) as Box<dyn Session>)
         };
-        Ok(ShapedSession::new(Box::new(any), Box::new(make)))
+        Ok(ShapedSession::new(Box::new(any), Box::new(make), whose))
     }
 }
 
@@ -265,7 +265,7 @@ impl super::Engine for Engine {
         // a graph must never meet another shape.
         let records = options.settings.cuda_graph && self.provider.kind == ProviderKind::Cuda;
         if records && shaped::can_be_fixed(source.signature) && has_convolutions(source)? {
-            return Ok(Box::new(self.load_shaped(source, options)?));
+            return Ok(Box::new(self.load_shaped(source, options, Whose::First)?));
         }
         match self.load_one(source, options) {
             Ok(session) => Ok(Box::new(session)),
@@ -274,7 +274,7 @@ impl super::Engine for Engine {
                 if !shaped::can_be_fixed(source.signature) {
                     return Err(error);
                 }
-                match self.load_shaped(source, options) {
+                match self.load_shaped(source, options, Whose::Second) {
                     Ok(session) => Ok(Box::new(session)),
                     Err(_) => Err(error),
                 }

@@ -14,22 +14,33 @@ pub(super) type Sizes = BTreeMap<String, usize>;
 /// Makes a session for inputs of these sizes alone.
 pub(super) type Make = Box<dyn FnMut(&Sizes) -> Result<Box<dyn Session>, Error> + Send>;
 
-/// Is a model whose graph can be recorded only once its sizes are fixed: sizes that come twice get a session of their own,
-/// all others are answered by one for any sizes.
+/// Is a model whose graph can be recorded only once its sizes are fixed: some sizes get a session of their own, all others are
+/// answered by one for any sizes.
 pub(super) struct ShapedSession {
     any: Box<dyn Session>,
     make: Make,
+    whose: Whose,
     /// `None` where no session could be made.
     fixed: Vec<(Sizes, Option<Box<dyn Session>>)>,
     seen: Vec<Sizes>,
 }
 
+/// Says which sizes get a session of their own, as long as there are not too many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// Those that come.
+    First,
+    /// Those that come a second time.
+    Second,
+}
+
 impl ShapedSession {
     /// Joins the session for any sizes with what makes those for fixed ones.
-    pub(super) fn new(any: Box<dyn Session>, make: Make) -> Self {
+    pub(super) fn new(any: Box<dyn Session>, make: Make, whose: Whose) -> Self {
         ShapedSession {
             any,
             make,
+            whose,
             fixed: Vec::new(),
             seen: Vec::new(),
         }
@@ -43,7 +54,7 @@ impl ShapedSession {
         let Some(sizes) = sizes else { return Ok(&mut self.any) };
         let at = match self.fixed.iter().position(|(fixed, _)| *fixed == sizes) {
             Some(at) => at,
-            None if !self.seen.contains(&sizes) => {
+            None if self.whose == Whose::Second && !self.seen.contains(&sizes) => {
                 self.seen.truncate(MOST_SEEN - 1);
                 self.seen.insert(0, sizes);
                 return Ok(&mut self.any);
@@ -161,7 +172,7 @@ mod tests {
             }
             Ok(Box::new(Numbered(log.len() as f32, signature.clone())) as Box<dyn Session>)
         };
-        (ShapedSession::new(any, Box::new(make)), made)
+        (ShapedSession::new(any, Box::new(make), Whose::Second), made)
     }
 
     fn answer(session: &mut ShapedSession, sizes: [usize; 2], keep: &[bool]) -> Result<f32, Error> {
@@ -183,6 +194,15 @@ mod tests {
             [ask(3), ask(5), ask(3), ask(3), ask(5), ask(3)],
             [0.0, 0.0, 1.0, 1.0, 2.0, 1.0]
         );
+        assert_eq!(made.lock().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn or_at_once_where_that_is_asked_for() {
+        let (mut session, made) = session(0);
+        session.whose = Whose::First;
+        let mut ask = |size| answer(&mut session, [size, size], &[]).unwrap();
+        assert_eq!([ask(3), ask(5), ask(3)], [1.0, 2.0, 1.0]);
         assert_eq!(made.lock().unwrap().len(), 2);
     }
 

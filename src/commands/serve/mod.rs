@@ -2,9 +2,9 @@ mod access;
 mod gpus;
 pub mod models;
 pub mod place;
-pub mod tuning;
 mod seen;
 mod token;
+pub mod tuning;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 #[cfg(unix)]
@@ -23,8 +23,6 @@ use crate::term::{Status, Term};
 
 use access::AccessArgs;
 use seen::SeenArgs;
-
-use access::AccessArgs;
 
 /// Serve models over HTTP and gRPC, with the Open Inference Protocol v2
 #[derive(Debug, clap::Args)]

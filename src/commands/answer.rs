@@ -3,61 +3,22 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::explain::Explanation;
-use crate::runtime::Refused;
+use super::ran::Ran;
 use crate::tensor::{Port, Tensor, for_data, json};
 use crate::term::{Align, Table, Term};
 
-/// Is what one `run` found out.
+/// Is what one `run` of tensors found out.
 #[derive(Debug)]
 pub struct Answer<'a> {
-    /// The artifact, folder or file, as the user named it.
-    pub model: &'a str,
-    /// The manifest's digest; that of a folder or file is what `build` would give.
-    pub digest: &'a str,
-    /// The provider that ran.
-    pub provider: &'a str,
-    /// The providers that did not, and why.
-    pub refused: &'a [Refused],
-    /// What the session was made with that is not as it is by itself.
-    pub options: Vec<&'static str>,
-    /// Whether tuning chose the provider and the options.
-    pub tuned: bool,
-    /// Which provider has which nodes, where it was asked for.
-    pub explanation: Option<&'a Explanation<'a>>,
+    pub ran: Ran<'a>,
     /// The outputs, in the model's order.
     pub outputs: &'a [(&'a Port, &'a Tensor)],
-    /// How long the model took to load.
-    pub load: Duration,
-    /// How long the call took.
-    pub run: Duration,
 }
 
 impl Answer<'_> {
     /// Writes the answer as the JSON document of the contract, tensors streamed.
     pub fn write_json(&self, to: &mut dyn Write) -> io::Result<()> {
-        let refused: Vec<_> = self
-            .refused
-            .iter()
-            .map(|refused| json!({"provider": refused.provider.name(), "reason": refused.reason.to_string()}))
-            .collect();
-        write!(
-            to,
-            "{{\"model\":{},\"digest\":{},\"provider\":{},\"options\":{},\"tuned\":{},\"refused\":{},\"outputs\":",
-            json!(self.model),
-            json!(self.digest),
-            json!(self.provider),
-            json!(self.options),
-            self.tuned,
-            json!(refused),
-        )?;
-        write_outputs(self.outputs, to)?;
-        let timing = json!({"load": milliseconds(self.load), "run": milliseconds(self.run)});
-        write!(to, ",\"timing_ms\":{timing}")?;
-        if let Some(explanation) = self.explanation {
-            write!(to, ",\"explain\":{}", explanation.to_json())?;
-        }
-        writeln!(to, "}}")
+        self.ran.write_json(to, "outputs", |to| write_outputs(self.outputs, to))
     }
 
     /// Prints the answer for a person.

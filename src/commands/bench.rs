@@ -19,12 +19,17 @@ use super::synthetic::{self, Sizes};
 use super::trial::Request;
 use super::{Code, Context, Failure, OrFail, html, inputs, offers, tuned};
 
+mod answering;
+
 /// Measure a model: load, latency, throughput, memory
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// What to measure: NAME[:TAG], a folder with a GPUXfile, or MODEL.onnx
     #[arg(value_name = "REF|DIR|MODEL.onnx")]
     operand: String,
+    /// What to answer again and again, as for `gpux run`: pictures, texts or sounds, prepared while the model answers others
+    #[arg(value_name = "VALUE", conflicts_with_all = ["inputs", "dims", "concurrency", "devices"])]
+    values: Vec<String>,
     /// Size of the first dimension of every input, where it is dynamic
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     batch: u32,
@@ -69,6 +74,8 @@ pub struct Report {
     pub shapes: BTreeMap<String, Vec<usize>>,
     pub warmup: u32,
     pub concurrency: u32,
+    /// How many things were answered again and again; 0 where tensors were given.
+    pub values: usize,
     pub load: Duration,
     pub first_run: Duration,
     pub times: Vec<Duration>,
@@ -101,6 +108,7 @@ impl Report {
             "batch": self.batch,
             "shapes": self.shapes,
             "concurrency": self.concurrency,
+            "values": self.values,
             "warmup": self.warmup,
             "runs": self.times.len(),
             "load_ms": milliseconds(self.load),
@@ -126,6 +134,9 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
     engine.set_device(devices[0]);
     prepare(&args, &mut engine, context)?;
     let mut opened = Opened::open(&args.operand, &engine, Purpose::Many, context)?;
+    if !args.values.is_empty() {
+        return finish(answering::measure(&args, opened, context)?, &args, context);
+    }
     if devices.len() > 1 && !opened.provider.has_devices() {
         let what = format!("--devices has no meaning for {}, which has one", opened.provider);
         return Err(Failure::new(Code::Usage, what).hint("--provider cuda measures on graphics processors"));
@@ -163,25 +174,56 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
     }
     let runs = args.runs.unwrap_or_else(|| fitting(typical)).div_ceil(sessions);
     let (times, elapsed) = measure((&mut opened, &mut others), &tensors, (args.warmup, runs))?;
-    let memory = opened.watchdog.peak();
-    let report = Report {
-        model: args.operand.clone(),
-        provider: opened.provider.to_string(),
-        options: opened.settings.names(),
-        tuned: opened.tuned,
-        device: device_names(opened.provider, &devices, context),
+    let measured = Measured {
         batch,
         shapes,
-        concurrency: sessions,
-        warmup: args.warmup,
-        load: opened.load,
+        sessions,
+        values: 0,
         first_run,
-        latency: Latency::new(times.clone()),
         times,
         elapsed,
-        peak_rss_bytes: memory.resident_bytes,
-        peak_anonymous_bytes: memory.anonymous_bytes,
     };
+    finish(measured.report(&args, &opened, &devices, context), &args, context)
+}
+
+/// Is what was measured of a loaded model.
+struct Measured {
+    batch: u32,
+    shapes: BTreeMap<String, Vec<usize>>,
+    sessions: u32,
+    values: usize,
+    first_run: Duration,
+    times: Vec<Duration>,
+    elapsed: Duration,
+}
+
+impl Measured {
+    fn report(self, args: &Args, opened: &Opened, devices: &[u32], context: &Context) -> Report {
+        let memory = opened.watchdog.peak();
+        Report {
+            model: args.operand.clone(),
+            provider: opened.provider.to_string(),
+            options: opened.settings.names(),
+            tuned: opened.tuned,
+            device: device_names(opened.provider, devices, context),
+            batch: self.batch,
+            shapes: self.shapes,
+            concurrency: self.sessions,
+            values: self.values,
+            warmup: args.warmup,
+            load: opened.load,
+            first_run: self.first_run,
+            latency: Latency::new(self.times.clone()),
+            times: self.times,
+            elapsed: self.elapsed,
+            peak_rss_bytes: memory.resident_bytes,
+            peak_anonymous_bytes: memory.anonymous_bytes,
+        }
+    }
+}
+
+/// Writes the page, and prints the report.
+fn finish(report: Report, args: &Args, context: &Context) -> Result<(), Failure> {
     if let Some(path) = &args.html {
         fs::replace(path, html::page(&report).as_bytes()).or_fail(|| format!("cannot write `{}`", path.display()))?;
         context.term.tell(format_args!("wrote {}", path.display()));
@@ -201,7 +243,12 @@ fn prepare(args: &Args, engine: &mut EngineArgs, context: &Context) -> Result<()
         .gpuxfile
         .as_ref()
         .is_some_and(|gpuxfile| !gpuxfile.runtime.providers.is_empty());
-    if args.no_tune || listed || !engine.leaves_choice() || args.inputs.iter().any(|input| input.ends_with("@-")) {
+    if args.no_tune
+        || !args.values.is_empty()
+        || listed
+        || !engine.leaves_choice()
+        || args.inputs.iter().any(|input| input.ends_with("@-"))
+    {
         return Ok(());
     }
     let request = Request {
@@ -356,6 +403,9 @@ fn print(report: &Report, context: &Context) -> Result<(), Failure> {
         "runs",
         format!("{} after {} to warm up", report.times.len(), report.warmup),
     );
+    if report.values > 0 {
+        line("values", format!("{}, prepared on other threads", report.values));
+    }
     if report.concurrency > 1 {
         line("sessions", format!("{} at the same time", report.concurrency));
     }

@@ -11,6 +11,7 @@ use crate::term::duration;
 use super::failure::explain;
 use super::given::{self, Arguments};
 use super::opened::Opened;
+use super::ran::Ran;
 use super::records::{One, Records};
 use super::{Code, Context, Failure, OrFail};
 
@@ -72,16 +73,8 @@ pub fn run(
     if !speaks {
         let digest = opened.subject.digest(context)?.to_string();
         let records = Records {
-            model: operand,
-            digest: &digest,
-            provider: opened.provider.name(),
-            refused: &opened.refused,
-            options: opened.settings.names(),
-            tuned: opened.tuned,
-            explanation: None,
+            ran: Ran::new(&opened, operand, digest, None, time),
             answers: &answers,
-            load: opened.load,
-            run: time,
         };
         context.term.stream(|to| records.write_json(to))?;
     }
@@ -95,7 +88,7 @@ pub fn run(
 }
 
 /// Answers one request, and speaks on the way; who hears no more ends it.
-fn answer(opened: &mut Opened, generator: &Generator, request: &Request, speaks: bool) -> Result<Generated, Error> {
+pub fn answer(opened: &mut Opened, generator: &Generator, request: &Request, speaks: bool) -> Result<Generated, Error> {
     let mut parts = opened.parts();
     let mut models = Vec::with_capacity(parts.len());
     for part in &mut parts {
@@ -126,17 +119,20 @@ fn printable(text: &str) -> String {
 
 fn one_of(input: String, answer: Result<Generated, String>) -> One {
     let (answer, error) = match answer {
-        Ok(Generated { text, tokens, end }) => {
-            let ended = end.name();
-            let words = Answer::Generated { text, tokens, ended };
-            let record = Record {
-                answers: vec![(NAME.to_owned(), words)],
-            };
-            (Some(record), None)
-        }
+        Ok(generated) => (Some(record(generated)), None),
         Err(error) => (None, Some(error)),
     };
     One { input, answer, error }
+}
+
+/// Makes what was generated into an answer, as steps would make one.
+pub fn record(generated: Generated) -> Record {
+    let Generated { text, tokens, end } = generated;
+    let ended = end.name();
+    let words = Answer::Generated { text, tokens, ended };
+    Record {
+        answers: vec![(NAME.to_owned(), words)],
+    }
 }
 
 /// Refuses what has no meaning where text is generated.

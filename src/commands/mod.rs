@@ -48,6 +48,7 @@ mod offers;
 mod opened;
 mod operand;
 mod outputs;
+mod ran;
 mod records;
 mod remote;
 mod samples;

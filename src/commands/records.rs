@@ -1,43 +1,22 @@
 use std::io::{self, Write};
-use std::time::Duration;
 
 use serde::Serialize;
-use serde_json::json;
 
 use crate::fs;
 use crate::pipeline::{Answer, Record};
-use crate::runtime::Refused;
 use crate::tensor::{DType, Dim, Port, Shape, Tensor, TensorName};
 use crate::term::{Align, Table, Term, bar};
 
-use super::answer::milliseconds;
-use super::explain::Explanation;
 use super::outputs::OutputFile;
+use super::ran::Ran;
 use super::{Code, Failure, OrFail};
 
 /// Is what one `run` with steps found out.
 #[derive(Debug)]
 pub struct Records<'a> {
-    /// The artifact, folder or file, as the user named it.
-    pub model: &'a str,
-    /// The manifest's digest.
-    pub digest: &'a str,
-    /// The provider that ran.
-    pub provider: &'a str,
-    /// The providers that did not, and why.
-    pub refused: &'a [Refused],
-    /// What the session was made with that is not as it is by itself.
-    pub options: Vec<&'static str>,
-    /// Whether tuning chose the provider and the options.
-    pub tuned: bool,
-    /// Which provider has which nodes, where it was asked for.
-    pub explanation: Option<&'a Explanation<'a>>,
+    pub ran: Ran<'a>,
     /// The answers in order.
     pub answers: &'a [One],
-    /// How long the model took to load.
-    pub load: Duration,
-    /// How long all of the answers took, from reading to the last.
-    pub run: Duration,
 }
 
 /// Is what one thing given came to.
@@ -56,28 +35,8 @@ pub struct One {
 impl Records<'_> {
     /// Writes the JSON document of the contract.
     pub fn write_json(&self, to: &mut dyn Write) -> io::Result<()> {
-        let refused: Vec<_> = self
-            .refused
-            .iter()
-            .map(|refused| json!({"provider": refused.provider.name(), "reason": refused.reason.to_string()}))
-            .collect();
-        let timing = json!({"load": milliseconds(self.load), "run": milliseconds(self.run)});
-        write!(
-            to,
-            "{{\"model\":{},\"digest\":{},\"provider\":{},\"options\":{},\"tuned\":{},\"refused\":{},\"answers\":",
-            json!(self.model),
-            json!(self.digest),
-            json!(self.provider),
-            json!(self.options),
-            self.tuned,
-            json!(refused),
-        )?;
-        serde_json::to_writer(&mut *to, self.answers)?;
-        write!(to, ",\"timing_ms\":{timing}")?;
-        if let Some(explanation) = self.explanation {
-            write!(to, ",\"explain\":{}", explanation.to_json())?;
-        }
-        writeln!(to, "}}")
+        self.ran
+            .write_json(to, "answers", |to| Ok(serde_json::to_writer(to, self.answers)?))
     }
 
     /// Prints the answers for a person.

@@ -17,6 +17,7 @@ use super::failure::explain;
 use super::given::{Arguments, Given};
 use super::opened::{EngineArgs, Opened, Purpose};
 use super::outputs::OutputFile;
+use super::ran::Ran;
 use super::records::{One, Records, write_file};
 use super::subject::Subject;
 use super::trial::Request;
@@ -226,16 +227,8 @@ fn tell_tensors(
     let digest = digest(opened, context)?;
     let explanation = explanation(args, opened);
     let answer = Answer {
-        model: &args.operand,
-        digest: &digest,
-        provider: opened.provider.name(),
-        refused: &opened.refused,
-        options: opened.settings.names(),
-        tuned: opened.tuned,
-        explanation: explanation.as_ref(),
+        ran: Ran::new(opened, &args.operand, digest, explanation.as_ref(), time),
         outputs: &outputs,
-        load: opened.load,
-        run: time,
     };
     if context.term.json_or_piped() {
         context.term.stream(|to| answer.write_json(to))?;
@@ -329,16 +322,14 @@ fn run_steps(args: &Args, mut opened: Opened, pipeline: Pipeline, context: &Cont
     if files.is_empty() || context.term.json() {
         let explanation = explanation(args, &opened);
         let records = Records {
-            model: &args.operand,
-            digest: &digest(&opened, context)?,
-            provider: opened.provider.name(),
-            refused: &opened.refused,
-            options: opened.settings.names(),
-            tuned: opened.tuned,
-            explanation: explanation.as_ref(),
+            ran: Ran::new(
+                &opened,
+                &args.operand,
+                digest(&opened, context)?,
+                explanation.as_ref(),
+                time,
+            ),
             answers: &answers,
-            load: opened.load,
-            run: time,
         };
         if context.term.json_or_piped() {
             context.term.stream(|to| records.write_json(to))?;
@@ -347,6 +338,8 @@ fn run_steps(args: &Args, mut opened: Opened, pipeline: Pipeline, context: &Cont
         }
         explain_to_person(explanation.as_ref(), context)?;
     }
+    // The process ends here, and to give back every word of a vocabulary takes longer than many an answer.
+    std::mem::forget(predictor);
     failed(&answers)
 }
 

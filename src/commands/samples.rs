@@ -5,13 +5,14 @@ use serde_json::Value as Json;
 
 use crate::gpuxfile::Modality;
 use crate::pipeline::{Item, Pipeline, Request};
-use crate::predict::{Output, Predictor};
+use crate::predict::generate::Generator;
+use crate::predict::{self, Output, Predictor};
 use crate::tensor::{Port, Signature, json, npy};
 
 use super::failure::explain;
 use super::opened::Opened;
 use super::subject::Subject;
-use super::{Code, Context, Failure, OrFail};
+use super::{Code, Context, Failure, OrFail, generate};
 
 /// Where the samples of an artifact lie.
 const FOLDER: &str = "samples/";
@@ -73,18 +74,54 @@ pub fn run_all(opened: &mut Opened, context: &Context) -> Result<Vec<Verdict>, F
         return Err(Failure::new(Code::NotFound, what)
             .hint("a sample is a file samples/NAME.json beside the GPUXfile, with `input` and `answer`; docs/pipelines.md shows one"));
     }
-    let pipeline = match opened.subject.pipeline(context)? {
-        Some(pipeline) => pipeline,
-        None => Pipeline::without_steps(&opened.subject.signature),
+    let way = match opened.subject.generator(context)? {
+        Some(generator) => Way::Words(Box::new(generator)),
+        None => {
+            let pipeline = opened.subject.pipeline(context)?;
+            let without = || Pipeline::without_steps(&opened.subject.signature);
+            Way::Steps(Predictor::new(pipeline.unwrap_or_else(without)))
+        }
     };
-    let predictor = Predictor::new(pipeline);
-    names
-        .iter()
-        .map(|path| run_one(path, &predictor, opened, context))
-        .collect()
+    names.iter().map(|path| run_one(path, &way, opened, context)).collect()
 }
 
-fn run_one(path: &str, predictor: &Predictor, opened: &mut Opened, context: &Context) -> Result<Verdict, Failure> {
+/// Is how the model answers a sample.
+enum Way {
+    /// Through the steps of its GPUXfile.
+    Steps(Predictor),
+    /// Word by word.
+    Words(Box<Generator>),
+}
+
+impl Way {
+    fn pipeline(&self) -> &Pipeline {
+        match self {
+            Way::Steps(predictor) => predictor.pipeline(),
+            Way::Words(generator) => generator.pipeline(),
+        }
+    }
+
+    /// Answers a request, with tensors where `raw` says so.
+    fn answer(&self, opened: &mut Opened, request: &Request, raw: bool) -> Result<Output, String> {
+        match self {
+            Way::Words(generator) => generate::answer(opened, generator, request, false)
+                .map(|generated| Output::Record(generate::record(generated)))
+                .map_err(|error| explain(&error)),
+            Way::Steps(predictor) => {
+                let predictor = match raw {
+                    true => predictor.clone().raw(),
+                    false => predictor.clone(),
+                };
+                let outcome = predictor.predict(opened, std::slice::from_ref(request), 1).pop();
+                outcome
+                    .unwrap_or(Err(predict::Error::Compared))
+                    .map_err(|error| explain(&error))
+            }
+        }
+    }
+}
+
+fn run_one(path: &str, way: &Way, opened: &mut Opened, context: &Context) -> Result<Verdict, Failure> {
     let what = || format!("cannot use the sample `{path}`");
     let bytes = opened.subject.read(path, context)?;
     let sample: Sample = serde_json::from_slice(&bytes).or_fail(what)?;
@@ -92,7 +129,11 @@ fn run_one(path: &str, predictor: &Predictor, opened: &mut Opened, context: &Con
         return Err(Failure::new(Code::Failed, format!("{}: it expects nothing", what()))
             .hint("give what is expected in `answer` or `outputs`"));
     }
-    let request = request(&sample.input, predictor.pipeline(), &opened.subject, context)?;
+    if matches!(way, Way::Words(_)) && !sample.outputs.is_empty() {
+        let why = format!("{}: the model generates text, and has no outputs to compare", what());
+        return Err(Failure::new(Code::Failed, why).hint("write `\"answer\": {\"text\": {\"text\": …}}`"));
+    }
+    let request = request(&sample.input, way.pipeline(), &opened.subject, context)?;
     let mut expected: BTreeMap<&str, Json> = BTreeMap::new();
     for (name, value) in &sample.outputs {
         let value = match value {
@@ -110,26 +151,22 @@ fn run_one(path: &str, predictor: &Predictor, opened: &mut Opened, context: &Con
         largest: 0.0,
         differences: Vec::new(),
     };
-    for (wanted, predictor) in [
-        (!sample.answer.is_empty(), predictor.clone()),
-        (!sample.outputs.is_empty(), predictor.clone().raw()),
-    ] {
+    for (wanted, raw) in [(!sample.answer.is_empty(), false), (!sample.outputs.is_empty(), true)] {
         if !wanted {
             continue;
         }
-        match predictor.predict(opened, std::slice::from_ref(&request), 1).pop() {
-            Some(Ok(Output::Record(record))) => {
+        match way.answer(opened, &request, raw) {
+            Ok(Output::Record(record)) => {
                 for (name, answer) in record.answers {
                     found.insert(format!("answer.{name}"), serde_json::to_value(answer).or_fail(what)?);
                 }
             }
-            Some(Ok(Output::Tensors(tensors))) => {
+            Ok(Output::Tensors(tensors)) => {
                 for (port, tensor) in opened.subject.signature.outputs.iter().zip(&tensors) {
                     found.insert(format!("outputs.{}", port.name), json::encode(tensor));
                 }
             }
-            Some(Err(error)) => comparison.differ("", "an answer", &explain(&error)),
-            None => {}
+            Err(error) => comparison.differ("", "an answer", &error),
         }
     }
     let wanted = sample

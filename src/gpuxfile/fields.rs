@@ -212,6 +212,7 @@ impl<'n> Field<'n> {
         }
     }
 
+    /// Reads true or false.
     pub fn boolean(&self) -> Result<bool, Error> {
         match &self.node.content {
             Content::Bool(value) => Ok(*value),

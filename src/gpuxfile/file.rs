@@ -38,7 +38,7 @@ pub struct Gpuxfile {
     pub files: Vec<Located<Pattern>>,
     /// How the model is to be run.
     pub runtime: Runtime,
-    /// How the model is to be served; no effect yet.
+    /// How the model is to be served.
     pub serving: Serving,
     /// How what a person gives becomes tensors; empty where tensors are given.
     pub preprocessing: Vec<InputPipeline>,
@@ -64,9 +64,9 @@ pub struct PortDeclaration {
     pub description: Option<String>,
     /// Names of the values or classes.
     pub labels: Option<Labels>,
-    /// Whether a call must bring it; no effect yet.
+    /// Whether a call must bring it; no effect, since every input of an ONNX model must be given.
     pub required: Option<bool>,
-    /// The most characters or tokens; no effect yet.
+    /// The most tokens; no effect, since the step `tokenize` bounds them.
     pub max_length: Option<u64>,
 }
 

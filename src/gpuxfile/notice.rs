@@ -2,9 +2,9 @@ use std::fmt;
 
 use super::source::Place;
 
-/// Tells the user of a key that was read and does not do, or not yet, what it says.
+/// Tells the user of a key that was read and does not do what it says.
 ///
-/// Prints as one line: `GPUXfile:12:1: models has no effect yet`.
+/// Prints as one line: ``GPUXfile:12:1: `inputs.x.required` has no effect: every input of an ONNX model must be given``.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
     /// Where the key stands.
@@ -18,8 +18,6 @@ pub struct Notice {
 /// Says why a key does not do what it says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NoticeReason {
-    /// The feature is planned; the key is kept in the artifact.
-    NotYet,
     /// The key of the Python tool has no counterpart here.
     NoCounterpart {
         /// What to use instead.
@@ -37,7 +35,6 @@ impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: `{}` ", self.place, self.key)?;
         match &self.reason {
-            NoticeReason::NotYet => write!(f, "has no effect yet"),
             NoticeReason::NoCounterpart { instead } => write!(f, "has no effect: {instead}"),
             NoticeReason::Renamed { to } => write!(f, "is not a legal name; the artifact is named `{to}`"),
             NoticeReason::Reversioned { to } => write!(f, "is not a semantic version; it is read as `{to}`"),

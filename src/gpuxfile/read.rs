@@ -253,14 +253,22 @@ impl<'n> Reader<'n> {
         let ports = read_ports(&field, kind)?;
         for port in &ports {
             let unused = [
-                ("required", port.required == Some(false)),
-                ("max_length", port.max_length.is_some()),
+                (
+                    "required",
+                    port.required == Some(false),
+                    "every input of an ONNX model must be given",
+                ),
+                (
+                    "max_length",
+                    port.max_length.is_some(),
+                    "`max_length` of the step `tokenize` bounds tokens",
+                ),
             ];
-            for (key, _) in unused.iter().filter(|(_, used)| *used) {
+            for (key, _, instead) in unused.iter().filter(|(_, used, _)| *used) {
                 self.notices.push(Notice {
                     place: self.source.place(port.name.span),
                     key: format!("{}.{}.{key}", field.name, printable(port.name.as_str())),
-                    reason: NoticeReason::NotYet,
+                    reason: NoticeReason::NoCounterpart { instead },
                 });
             }
         }

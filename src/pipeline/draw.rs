@@ -3,8 +3,8 @@ use image::{ExtendedColorType, ImageEncoder};
 
 use crate::gpuxfile::Color;
 
-use super::picture::{Limits, PictureError, Raster, decode};
-use super::{Answer, Error};
+use super::picture::{Limits, PictureError, Raster, decode, letters};
+use super::{Answer, Error, Found};
 
 /// Colours far from each other, for classes by number.
 const COLORS: [[u8; 3]; 10] = [
@@ -20,7 +20,7 @@ const COLORS: [[u8; 3]; 10] = [
     [255, 225, 25],
 ];
 
-/// Draws what was found on a copy of the picture: a frame around each box, a tint over each class of a mask but 0.
+/// Draws what was found on a copy of the picture: a frame around each box with its class and score, a tint over each class of a mask but 0.
 ///
 /// Shape: the bytes of a PNG of the picture's own size, upright.
 /// Errors: the picture cannot be read.
@@ -31,9 +31,12 @@ pub fn annotate(picture: &[u8], answers: &[&Answer]) -> Result<Vec<u8>, Error> {
         match answer {
             Answer::Mask(mask) if mask.classes.len() * 3 == raster.data.len() => tint(&mut raster, &mask.classes),
             Answer::Boxes { boxes, .. } => {
-                // The best last, so that it lies on top.
+                // The best last, so that it lies on top; names after all frames, so that none runs through a name.
                 for found in boxes.iter().rev() {
                     frame(&mut raster, found.sides, color(found.label.index));
+                }
+                for found in boxes.iter().rev() {
+                    name(&mut raster, found);
                 }
             }
             _ => {}
@@ -61,6 +64,15 @@ fn tint(raster: &mut Raster, classes: &[u8]) {
             *value = u8::midpoint(*value, over);
         }
     }
+}
+
+/// Writes the class and its score over the upper edge of the box.
+fn name(raster: &mut Raster, found: &Found) {
+    let Found { label, sides } = found;
+    let text = format!("{} {:.0}%", label.name(), label.score * 100.0);
+    let text: String = text.chars().take(40).collect();
+    let corner = [sides[0], sides[1]].map(|side| side.max(0.0) as usize);
+    letters::write(raster, &text, corner.into(), color(label.index));
 }
 
 /// Draws a frame whose lines are as thick as suits the picture, inside the box.

@@ -115,6 +115,15 @@ impl InputSteps {
         }
     }
 
+    /// Makes a sound into values for each of the calls that it takes to hear all of it; `None` where these steps take
+    /// something else.
+    pub fn windows(&self, item: &Item) -> Option<Result<Vec<Tensor>, Error>> {
+        match (&self.work, item) {
+            (Work::Sound(steps), Item::Sound(bytes)) => Some(steps.windows(bytes)),
+            _ => None,
+        }
+    }
+
     /// Says how the inputs are filled up, where calls of different length go together.
     pub fn filling(&self) -> Option<Filling> {
         match &self.work {

@@ -14,6 +14,7 @@ mod picture;
 mod prepared;
 mod sound;
 mod text;
+mod tokenizer;
 mod words;
 
 pub use answer::{Answer, AnswerKind, Found, Label, Mask, Record};
@@ -180,6 +181,30 @@ impl Pipeline {
             Some(at) => Err(Error::Missing(self.signature.inputs[at].name.to_string())),
             None => Ok(prepared),
         }
+    }
+
+    /// Makes one request into values for as many calls as it takes to hear all of a long sound; one for all else.
+    ///
+    /// Errors: as of [`Pipeline::prepare`].
+    pub fn windows(&self, request: &Request) -> Result<Vec<Prepared>, Error> {
+        let sources = request.items.iter().enumerate().filter_map(|(at, (name, item))| {
+            let steps = self.inputs.get(self.source_at(name.as_deref()).ok()?)?;
+            Some((at, steps, quiet::catch(|| steps.windows(item)).transpose()?))
+        });
+        let Some((at, steps, windows)) = sources.into_iter().next() else {
+            return Ok(vec![self.prepare(request)?]);
+        };
+        let windows = windows.map_err(Error::Broke)??;
+        let prepare = |window: Tensor| {
+            let mut request = request.clone();
+            request.items.remove(at);
+            for feed in steps.feeds() {
+                let name = self.signature.inputs[feed.input].name.as_str().to_owned();
+                request.items.push((Some(name), Item::Tensor(window.clone())));
+            }
+            self.prepare(&request)
+        };
+        windows.into_iter().map(prepare).collect()
     }
 
     /// Joins what was prepared into one call.

@@ -9,6 +9,9 @@ use super::audio::{self, Limits, MelPlan};
 /// What is decoded beyond the end that is kept: the filter that changes the rate looks ahead.
 const AHEAD_SECONDS: f64 = 0.2;
 
+/// The share of a second that a last window has at least.
+const LEAST_WINDOW: usize = 10;
+
 /// Makes a sound into a tensor.
 pub(super) struct SoundSteps {
     rate: u32,
@@ -74,8 +77,31 @@ impl SoundSteps {
     /// Shape: `[1, …]`, as registry-spec/gpuxfile.md has it for each step.
     pub fn run(&self, bytes: &[u8]) -> Result<Tensor, Error> {
         let sound = audio::decode(bytes, &self.limits)?.resampled(self.rate);
+        self.tensor(sound.samples)
+    }
+
+    /// Makes the bytes of a file into as many tensors as it takes to hear all of it; one where no length is said.
+    ///
+    /// Shape: as of [`SoundSteps::run`].
+    pub fn windows(&self, bytes: &[u8]) -> Result<Vec<Tensor>, Error> {
+        let Some(count) = self.samples.filter(|&count| count > 0) else {
+            return Ok(vec![self.run(bytes)?]);
+        };
+        let limits = Limits {
+            wanted_seconds: None,
+            ..self.limits
+        };
+        let sound = audio::decode(bytes, &limits)?.resampled(self.rate);
+        let windows = sound.samples.chunks(count).enumerate();
+        // What a file has too much, because frames of a codec are full, is no window of its own.
+        let least = self.rate as usize / LEAST_WINDOW;
+        let windows = windows.filter(|(at, window)| *at == 0 || window.len() >= least);
+        windows.map(|(_, window)| self.tensor(window.to_vec())).collect()
+    }
+
+    /// Makes samples into a tensor.
+    fn tensor(&self, mut samples: Vec<f32>) -> Result<Tensor, Error> {
         // Silence that fills up is no part of the mean.
-        let mut samples = sound.samples;
         if let Some(count) = self.samples {
             samples.truncate(count);
         }

@@ -6,6 +6,7 @@ use crate::gpuxfile::{Feed, FeedRole, Padding, Side, Tokenize, Truncation};
 use crate::tensor::{DType, End, Signature, Tensor};
 
 use super::prepared::{Filling, Prepared, Tokens};
+use super::tokenizer::read_tokenizer;
 use super::{Error, Item, SideFiles};
 
 /// Makes text into numbers of tokens.
@@ -19,15 +20,6 @@ impl fmt::Debug for TextSteps {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("TextSteps").field(&self.tokenize).finish()
     }
-}
-
-/// Reads the tokenizer at `path` of an artifact.
-pub(super) fn read_tokenizer(path: &str, files: &SideFiles) -> Result<Tokenizer, Error> {
-    let bytes = files.get(path).ok_or_else(|| Error::MissingFile(path.to_owned()))?;
-    Tokenizer::from_bytes(bytes).map_err(|source| Error::Tokenizer {
-        path: path.to_owned(),
-        source,
-    })
 }
 
 impl TextSteps {

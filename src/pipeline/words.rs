@@ -2,7 +2,7 @@ use std::fmt;
 
 use tokenizers::Tokenizer;
 
-use super::text::read_tokenizer;
+use super::tokenizer::read_tokenizer;
 use super::{Error, SideFiles};
 
 /// What stands for bytes that are no text, or not yet.

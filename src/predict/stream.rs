@@ -110,6 +110,7 @@ impl Predictor {
 
     /// Takes jobs and prepares them until there are no more.
     fn prepare_all<J: Iterator<Item = Job>>(&self, shared: &Shared<J>) {
+        give_way();
         loop {
             let mut state = shared.lock();
             while !state.ended && state.taken >= state.handed + shared.ahead {
@@ -131,6 +132,13 @@ impl Predictor {
             shared.changed.notify_all();
         }
     }
+}
+
+/// Lets the threads of the model go before this one: they wait for each other, so one that is held up holds up all.
+fn give_way() {
+    // Elsewhere the call is about the whole process. Where it is not allowed nothing is lost but some speed.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::nice(10);
 }
 
 /// Waits for the next requests in order: as many as a call takes, or all that are left.

@@ -34,12 +34,14 @@ pub struct BadName {
 }
 
 impl PackName {
+    /// Gives the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
 impl PackVersion {
+    /// Gives the version as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -420,3 +420,41 @@ fn init_writes_the_gpuxfile_of_an_export_from_the_files_beside_it() {
         assert_eq!(*tokens, serde_json::json!(entry.tokens), "{model}");
     }
 }
+
+/// Makes a WAV of 16 kHz of these samples.
+fn wav(samples: &[i16]) -> Vec<u8> {
+    let data: Vec<u8> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+    let mut bytes = b"RIFF".to_vec();
+    bytes.extend((36 + data.len() as u32).to_le_bytes());
+    bytes.extend(b"WAVEfmt ");
+    bytes.extend(16u32.to_le_bytes());
+    bytes.extend([1u16, 1].into_iter().flat_map(u16::to_le_bytes));
+    bytes.extend([16_000u32, 32_000].into_iter().flat_map(u32::to_le_bytes));
+    bytes.extend([2u16, 16].into_iter().flat_map(u16::to_le_bytes));
+    bytes.extend(b"data");
+    bytes.extend((data.len() as u32).to_le_bytes());
+    bytes.extend(data);
+    bytes
+}
+
+#[test]
+fn a_sound_longer_than_the_model_hears_is_heard_window_by_window() {
+    let tone = |hertz: f64, count: usize| -> Vec<i16> {
+        let sample = |at: usize| (9000.0 * (at as f64 * hertz * std::f64::consts::TAU / 16_000.0).sin()) as i16;
+        (0..count).map(sample).collect()
+    };
+    let mut subject = Subject::load("whisper", &Embedded::new(), str::to_owned);
+    let mut say = |samples: &[i16]| subject.generate(&Item::Sound(wav(samples)).into()).unwrap().0;
+    // The model of the fixture hears a second.
+    let (first, second) = (tone(220.0, 16_000), tone(700.0, 12_000));
+    let both = say(&[first.clone(), second.clone()].concat());
+    let (one, other) = (say(&first), say(&second));
+    assert_ne!(one.tokens, other.tokens);
+    assert_eq!(both.tokens, [one.tokens.clone(), other.tokens].concat());
+    assert_eq!(both.text, one.text.clone() + &other.text);
+    let barely = say(&[first, second[..1000].to_vec()].concat());
+    assert_eq!(
+        barely.tokens, one.tokens,
+        "less than a tenth of a second more is no window"
+    );
+}

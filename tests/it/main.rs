@@ -12,6 +12,7 @@ mod distribution;
 mod docs;
 mod doctor;
 mod embedded;
+mod end_to_end;
 mod fixtures;
 mod foreign;
 mod generate;

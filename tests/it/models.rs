@@ -127,6 +127,7 @@ fn bench_keeps_its_contract_and_writes_a_page() {
             "batch",
             "shapes",
             "concurrency",
+            "values",
             "warmup",
             "runs",
             "load_ms",

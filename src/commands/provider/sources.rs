@@ -24,6 +24,7 @@ pub enum Origins {
 }
 
 impl Origins {
+    /// All of them, in the order in which they are tried.
     pub const ALL: [Origins; 4] = [Origins::System, Origins::Packs, Origins::Pip, Origins::Uv];
 
     fn name(self) -> &'static str {

@@ -48,7 +48,7 @@ fn a_gpux_yml_means_what_it_says_and_the_rest_is_one_notice_a_key() {
             "gpux.yml:2:1: `name` is not a legal name; the artifact is named `sentiment-analysis`",
             "gpux.yml:3:1: `version` is not a semantic version; it is read as `1.0.0`",
             "gpux.yml:8:3: `model.version` has no effect: the artifact has one version, at the top of the file",
-            "gpux.yml:10:3: `inputs.text.max_length` has no effect yet",
+            "gpux.yml:10:3: `inputs.text.max_length` has no effect: `max_length` of the step `tokenize` bounds tokens",
             "gpux.yml:17:9: `runtime.gpu.memory` has no effect: `runtime.memory` bounds the memory of the process",
             "gpux.yml:19:3: `runtime.batch_size` has no effect: a batch is as large as the input, or `--batch-size`",
             "gpux.yml:20:3: `runtime.enable_profiling` has no effect: `gpux bench` measures",

@@ -139,7 +139,7 @@ fn a_key_without_effect_yet_is_one_notice() {
         .collect();
     assert_eq!(
         notices,
-        ["GPUXfile:14:11: `inputs.image.max_length` has no effect yet",]
+        ["GPUXfile:14:11: `inputs.image.max_length` has no effect: `max_length` of the step `tokenize` bounds tokens",]
     );
     assert!(parse("name: m\nmodel: m\n", "GPUXfile").unwrap().notices().is_empty());
 }

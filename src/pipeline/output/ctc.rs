@@ -3,7 +3,7 @@ use std::fmt;
 use tokenizers::Tokenizer;
 
 use crate::gpuxfile;
-use crate::pipeline::text::read_tokenizer;
+use crate::pipeline::tokenizer::read_tokenizer;
 use crate::pipeline::{Answer, Error, SideFiles};
 
 use super::labels::Names;

@@ -3,7 +3,7 @@ use std::fmt;
 use tokenizers::Tokenizer;
 
 use crate::gpuxfile::DecodeTokens;
-use crate::pipeline::text::read_tokenizer;
+use crate::pipeline::tokenizer::read_tokenizer;
 use crate::pipeline::{Answer, Error, SideFiles};
 
 use super::numbers::Numbers;

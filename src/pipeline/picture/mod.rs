@@ -3,6 +3,7 @@
 mod decode;
 mod error;
 mod frame;
+pub(super) mod letters;
 mod raster;
 mod resize;
 mod values;

@@ -13,6 +13,7 @@ pub(super) struct Choice {
 }
 
 impl Choice {
+    /// Takes what a GPUXfile says about tokens.
     pub fn new(generation: &Generation) -> Self {
         let set = |tokens: &[u32]| tokens.iter().map(|&token| token as usize).collect();
         Choice {

@@ -15,6 +15,7 @@ pub(super) struct Memory {
 }
 
 impl Memory {
+    /// Is the memory before the first step.
     pub fn new(wiring: &Wiring) -> Self {
         Memory {
             encoded: Vec::new(),
@@ -23,10 +24,12 @@ impl Memory {
         }
     }
 
+    /// Takes the encoder's mask.
     pub fn set_mask(&mut self, mask: Option<Tensor>) {
         self.mask = mask;
     }
 
+    /// Takes what the encoder said.
     pub fn set_encoded(&mut self, outputs: Vec<Value>) {
         self.encoded = outputs.into_iter().map(Some).collect();
     }

@@ -110,6 +110,9 @@ impl Generator {
 
     /// Answers one request; `listen` is told each part of the text when it is certain, and may end it.
     ///
+    /// A sound that is longer than the model hears is heard in windows, one after the other, and what is said of each follows
+    /// what was said of the one before; `max_tokens` bounds each.
+    ///
     /// `models` are loaded from [`Gpuxfile::graphs`], in that order.
     /// Errors: [`Error`]; the models stay usable.
     pub fn generate(
@@ -118,7 +121,22 @@ impl Generator {
         request: &Request,
         listen: &mut dyn FnMut(&str) -> ControlFlow<()>,
     ) -> Result<Generated, Error> {
-        self.continue_from(models, self.prepare(request)?, u64::MAX, listen)
+        let mut all = Generated {
+            text: String::new(),
+            tokens: Vec::new(),
+            end: End::Length,
+        };
+        for window in self.pipeline.windows(request)? {
+            let given = self.pipeline.join(&[&window])?;
+            let one = self.continue_from(models, given, u64::MAX, listen)?;
+            all.text.push_str(&one.text);
+            all.tokens.extend(one.tokens);
+            all.end = one.end;
+            if one.end == End::Stopped {
+                break;
+            }
+        }
+        Ok(all)
     }
 
     /// Generates from what [`Generator::prepare`] made, and at most so many tokens, or what the GPUXfile allows where

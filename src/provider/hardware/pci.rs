@@ -16,10 +16,12 @@ pub(super) struct Device {
 }
 
 impl Device {
+    /// Tells whether it is a display controller.
     pub fn is_gpu(&self) -> bool {
         self.class >> 8 == 0x03
     }
 
+    /// Tells whether it is a processing accelerator.
     pub fn is_accelerator(&self) -> bool {
         self.class >> 8 == 0x12
     }

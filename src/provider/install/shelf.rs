@@ -43,6 +43,7 @@ pub struct Damage {
 }
 
 impl Shelf {
+    /// Is the shelf at `folder`, which need not exist.
     pub fn new(folder: PathBuf) -> Shelf {
         Shelf { folder }
     }

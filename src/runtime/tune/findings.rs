@@ -48,6 +48,7 @@ pub struct Findings {
 }
 
 impl Findings {
+    /// Is the findings at `folder`, which need not exist.
     pub fn new(folder: PathBuf) -> Self {
         Findings { folder }
     }

@@ -105,3 +105,42 @@ fn what_is_no_sample_is_refused_by_name() {
     assert_eq!(answer.code, Some(3), "{answer:?}");
     assert!(answer.stderr.contains("`.` has no samples"), "{answer:?}");
 }
+
+#[test]
+fn samples_of_a_model_that_generates_have_the_text_that_is_expected() {
+    let folder = tempfile::tempdir().unwrap();
+    copy(&deps::fixture("generate/gpt2"), folder.path());
+    let golden: serde_json::Value =
+        serde_json::from_slice(&fs::read(folder.path().join("golden.json")).unwrap()).unwrap();
+    let (input, text) = (&golden[0]["input"], &golden[0]["text"]);
+    fs::create_dir(folder.path().join("samples")).unwrap();
+    let sample = |name: &str, expected: serde_json::Value| {
+        let mut sample = serde_json::json!({"input": input});
+        sample
+            .as_object_mut()
+            .unwrap()
+            .extend(expected.as_object().unwrap().clone());
+        fs::write(folder.path().join(format!("samples/{name}.json")), sample.to_string()).unwrap();
+    };
+    sample(
+        "right",
+        serde_json::json!({"answer": {"text": {"text": text, "tokens": golden[0]["tokens"]}}}),
+    );
+    let gpux = Gpux::new().in_folder(folder.path()).with_onnxruntime();
+    gpux.ok(["build", "--test", ".", "-t", "gpt2:1"]);
+    for provider in ["embedded", "cpu"] {
+        assert_eq!(gpux.json(["test", "gpt2:1", "--provider", provider])["passed"], true);
+    }
+    sample(
+        "wrong",
+        serde_json::json!({"answer": {"text": {"text": "something else"}}}),
+    );
+    let failed = gpux.run(["test", "."]);
+    assert_eq!(failed.code, Some(6), "{failed:?}");
+    let report: serde_json::Value = serde_json::from_str(&failed.stdout).unwrap();
+    assert_eq!(report["samples"][1]["differences"][0]["place"], "answer.text.text");
+    sample("wrong", serde_json::json!({"outputs": {"logits": [1]}}));
+    let refused = gpux.run(["test", "."]);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.stderr.contains("has no outputs to compare"), "{refused:?}");
+}

@@ -240,3 +240,41 @@ fn init_of_a_sentence_transformer_gives_embeddings_at_once() {
     let length: f64 = values.iter().map(|value| value.as_f64().unwrap().powi(2)).sum();
     assert!(values.len() == 384 && (length - 1.0).abs() < 1e-5, "{length}");
 }
+
+#[test]
+fn bench_answers_pictures_again_and_again_while_others_are_prepared() {
+    let gpux = Gpux::new();
+    let picture = "fixtures/photo/samples/seven.png";
+    let report = gpux.json([
+        "bench",
+        "fixtures/photo",
+        picture,
+        picture,
+        "--batch",
+        "2",
+        "--runs",
+        "3",
+        "--warmup",
+        "1",
+    ]);
+    crate::contracts::command("bench", &report);
+    assert_eq!((&report["values"], &report["runs"]), (&json!(2), &json!(3)));
+    assert_eq!(report["batch"], json!(2));
+    let wrong = gpux.run(["bench", "fixtures/mlp", "x"]);
+    assert_eq!(wrong.code, Some(2), "{wrong:?}");
+    assert!(
+        wrong.stderr.contains("takes tensors, and makes none of a value"),
+        "{wrong:?}"
+    );
+    let missing = gpux.run(["bench", "fixtures/photo", "no-such.png"]);
+    assert!(
+        missing.code != Some(0) && missing.stderr.contains("no-such.png"),
+        "{missing:?}"
+    );
+    let processor = gpux.run(["bench", "fixtures/mlp", "--devices", "0,1", "--runs", "1", "--no-tune"]);
+    assert_eq!(processor.code, Some(2), "{processor:?}");
+    assert!(
+        processor.stderr.contains("--devices has no meaning for embedded"),
+        "{processor:?}"
+    );
+}

@@ -101,7 +101,7 @@ impl Generator {
 
     /// Makes a request into the inputs of the model that takes what a person gives.
     ///
-    /// Shape: in the order of that model's signature.
+    /// Shape: in the order of that model's signature; of a sound that is longer than the model hears, the first window.
     /// Errors: a thing that is missing, of the wrong kind, or that cannot be read.
     pub fn prepare(&self, request: &Request) -> Result<Vec<Tensor>, Error> {
         let prepared = self.pipeline.prepare(request)?;

@@ -75,9 +75,16 @@ impl PictureSteps {
         let raster = decode(bytes, &self.limits)?;
         let mut frame = Frame::whole(raster.width, raster.height);
         let mut raster = raster.flattened(self.picture.background).converted(self.picture.color);
-        for step in &self.moves {
+        let mut moves = self.moves.iter().peekable();
+        while let Some(step) = moves.next() {
             raster = match step {
-                InputStep::Resize(resize) => resize::resize(raster, resize, &mut frame)?,
+                InputStep::Resize(resize) => match moves.peek() {
+                    Some(InputStep::CenterCrop(size)) => {
+                        moves.next();
+                        resize::resize_and_crop(raster, resize, *size, &mut frame)?
+                    }
+                    _ => resize::resize(raster, resize, &mut frame)?,
+                },
                 InputStep::CenterCrop(size) => raster.center_cropped(*size, &mut frame),
                 InputStep::Pad(pad) => raster.padded(pad, &mut frame)?,
                 InputStep::Convert(color) => raster.converted(*color),

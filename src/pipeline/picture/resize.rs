@@ -23,6 +23,27 @@ pub fn resize(raster: Raster, resize: &Resize, frame: &mut Frame) -> Result<Rast
     }
 }
 
+/// Changes the size of a picture and cuts out the middle, of which alone the pixels are worked out.
+pub fn resize_and_crop(raster: Raster, by: &Resize, size: Size, frame: &mut Frame) -> Result<Raster, PictureError> {
+    let from = (raster.width, raster.height);
+    let to = match by.to {
+        ResizeTo::Exact(Size { height, width }) => (width, height),
+        ResizeTo::Shortest(side) => shortest(from, side),
+        ResizeTo::Letterbox { .. } => (0, 0),
+    };
+    let is_inside = size.width <= to.0 && size.height <= to.1;
+    if !is_inside || from == to || by.filter == Filter::Nearest {
+        return Ok(resize(raster, by, frame)?.center_cropped(size, frame));
+    }
+    check(from, to)?;
+    let (left, top) = ((to.0 - size.width) / 2, (to.1 - size.height) / 2);
+    frame.resized(to.0, to.1);
+    frame.moved((-i64::from(left), -i64::from(top)), (size.width, size.height));
+    let columns = Weights::new(from.0, to.0, by).part(left, size.width);
+    let rows = Weights::new(from.1, to.1, by).part(top, size.height);
+    Ok(by_channels(&raster, &columns, &rows))
+}
+
 /// Gives the size whose shorter side has a length; the longer one is rounded down.
 fn shortest((width, height): (u32, u32), side: u32) -> (u32, u32) {
     let longer = |long: u32, short: u32| {
@@ -42,13 +63,19 @@ fn within((width, height): (u32, u32), size: Size) -> (u32, u32) {
     (side(width, size.width), side(height, size.height))
 }
 
-fn scaled(raster: Raster, to: (u32, u32), resize: &Resize, frame: &mut Frame) -> Result<Raster, PictureError> {
-    /// The longest side that a picture may have in between: a strip of one pixel would grow without bound.
+/// Refuses a size that grows without bound, as that of a strip of one pixel would.
+fn check(from: (u32, u32), to: (u32, u32)) -> Result<(), PictureError> {
+    /// The longest side that a picture may have in between.
     const LONGEST: u32 = 65_535;
-    let from = (raster.width, raster.height);
     if to.0 > LONGEST || to.1 > LONGEST || u64::from(to.0) * u64::from(to.1) > Limits::default().pixels {
         return Err(PictureError::Resize { from, to });
     }
+    Ok(())
+}
+
+fn scaled(raster: Raster, to: (u32, u32), resize: &Resize, frame: &mut Frame) -> Result<Raster, PictureError> {
+    let from = (raster.width, raster.height);
+    check(from, to)?;
     frame.resized(to.0, to.1);
     if from == to {
         return Ok(raster);
@@ -58,10 +85,14 @@ fn scaled(raster: Raster, to: (u32, u32), resize: &Resize, frame: &mut Frame) ->
     }
     let columns = Weights::new(from.0, to.0, resize);
     let rows = Weights::new(from.1, to.1, resize);
-    Ok(match raster.channels {
-        1 => filtered::<1>(&raster, &columns, &rows),
-        _ => filtered::<3>(&raster, &columns, &rows),
-    })
+    Ok(by_channels(&raster, &columns, &rows))
+}
+
+fn by_channels(raster: &Raster, columns: &Weights, rows: &Weights) -> Raster {
+    match raster.channels {
+        1 => filtered::<1>(raster, columns, rows),
+        _ => filtered::<3>(raster, columns, rows),
+    }
 }
 
 /// Takes for each pixel the one that its middle lies in.
@@ -122,6 +153,20 @@ impl Weights {
         Weights { spans, all }
     }
 
+    /// Keeps those of `count` new pixels from `first` on.
+    fn part(mut self, first: u32, count: u32) -> Weights {
+        self.spans.truncate((first + count) as usize);
+        self.spans.drain(..first as usize);
+        self
+    }
+
+    /// Gives the old pixels that any of the new ones is made of: the first, and the one after the last.
+    fn reach(&self) -> (usize, usize) {
+        let first = self.spans.first().map_or(0, |span| span.0);
+        let ends = self.spans.iter().map(|(first, start, end)| first + end - start);
+        (first, ends.max().unwrap_or(0))
+    }
+
     /// Gives the first old pixel and the weights of each new one.
     fn iter(&self) -> impl Iterator<Item = (usize, &[i32])> {
         self.spans
@@ -168,12 +213,20 @@ fn rounded(sum: i32) -> u8 {
 /// Filters each row, then each column.
 fn filtered<const C: usize>(raster: &Raster, columns: &Weights, rows: &Weights) -> Raster {
     let (width, height) = (columns.spans.len(), rows.spans.len());
-    let narrowed = in_parts(raster, width * C, |row, target| along_row::<C>(row, columns, target));
+    let (top, bottom) = rows.reach();
+    let row_bytes = raster.width as usize * C;
+    let used = &raster.data[top * row_bytes..bottom * row_bytes];
+    let narrowed = in_parts((used, row_bytes), width * C, |row, target| {
+        along_row::<C>(row, columns, target)
+    });
     let mut data = vec![0; width * height * C];
     let mut sums = vec![0i32; width * C];
     for (target, (first, weights)) in data.chunks_exact_mut(width * C).zip(rows.iter()) {
         sums.fill(HALF);
-        for (row, weight) in narrowed[first * width * C..].chunks_exact(width * C).zip(weights) {
+        for (row, weight) in narrowed[(first - top) * width * C..]
+            .chunks_exact(width * C)
+            .zip(weights)
+        {
             for (sum, value) in sums.iter_mut().zip(row) {
                 *sum += i32::from(*value) * weight;
             }
@@ -205,17 +258,20 @@ fn along_row<const C: usize>(row: &[u8], columns: &Weights, target: &mut [u8]) {
 }
 
 /// Works on each row of a picture, on several threads where it is large.
-fn in_parts(raster: &Raster, target_bytes: usize, work: impl Fn(&[u8], &mut [u8]) + Sync) -> Vec<u8> {
+fn in_parts(
+    (source, row_bytes): (&[u8], usize),
+    target_bytes: usize,
+    work: impl Fn(&[u8], &mut [u8]) + Sync,
+) -> Vec<u8> {
     /// The bytes from which on another thread is worth its start.
     const LARGE_BYTES: usize = 1 << 20;
     /// The most threads: the decoder before them has one.
     const MOST: usize = 4;
-    let row_bytes = raster.width as usize * raster.channels;
-    let height = raster.height as usize;
+    let height = source.len() / row_bytes;
     let mut data = vec![0; target_bytes * height];
     let cores = thread::available_parallelism().map_or(1, usize::from);
-    let threads = (raster.data.len() / LARGE_BYTES).clamp(1, cores.min(MOST));
-    let part_rows = height.div_ceil(threads);
+    let threads = (source.len() / LARGE_BYTES).clamp(1, cores.min(MOST));
+    let part_rows = height.div_ceil(threads).max(1);
     let on_rows = |source: &[u8], target: &mut [u8]| {
         for (row, target) in source
             .chunks_exact(row_bytes)
@@ -225,7 +281,7 @@ fn in_parts(raster: &Raster, target_bytes: usize, work: impl Fn(&[u8], &mut [u8]
         }
     };
     thread::scope(|scope| {
-        let sources = raster.data.chunks(part_rows * row_bytes);
+        let sources = source.chunks(part_rows * row_bytes);
         let mut parts = sources.zip(data.chunks_mut(part_rows * target_bytes));
         let first = parts.next();
         for (source, target) in parts {
@@ -259,6 +315,45 @@ mod tests {
         assert_eq!(within((1280, 720), size), (640, 360));
         assert_eq!(within((10, 4000), size), (2, 640));
         assert_eq!(within((1, 40_000), size), (1, 640));
+    }
+
+    #[test]
+    fn a_cut_out_middle_is_the_same_as_the_middle_of_the_whole() {
+        let picture = |width: u32, height: u32| Raster {
+            width,
+            height,
+            channels: 3,
+            data: (0..width * height * 3)
+                .map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8)
+                .collect(),
+        };
+        let filters = [Filter::Nearest, Filter::Bilinear, Filter::Bicubic, Filter::Lanczos];
+        for (filter, antialias) in filters.into_iter().flat_map(|filter| [(filter, true), (filter, false)]) {
+            for (width, height, side, crop) in [
+                (90, 61, 32, 28),
+                (61, 90, 40, 33),
+                (20, 30, 45, 45),
+                (50, 50, 50, 7),
+                (9, 8, 6, 20),
+            ] {
+                let by = Resize {
+                    to: ResizeTo::Shortest(side),
+                    filter,
+                    antialias,
+                };
+                let size = Size {
+                    height: crop,
+                    width: crop.min(side),
+                };
+                let mut frames = [Frame::whole(width, height); 2];
+                let whole = resize(picture(width, height), &by, &mut frames[0]).unwrap();
+                let expected = whole.center_cropped(size, &mut frames[0]);
+                let found = resize_and_crop(picture(width, height), &by, size, &mut frames[1]).unwrap();
+                assert_eq!((found.width, found.height), (expected.width, expected.height));
+                assert_eq!(found.data, expected.data, "{filter:?} {width}x{height} {side} {crop}");
+                assert_eq!(frames[0], frames[1]);
+            }
+        }
     }
 
     #[test]

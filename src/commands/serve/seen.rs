@@ -18,6 +18,7 @@ const MOST_MODELS: usize = 8;
 
 /// Is what the command line says of what is seen of requests.
 #[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "To be seen")]
 pub struct SeenArgs {
     /// Write a line of JSON for each request to FILE, at its end; - is stdout
     #[arg(long, value_name = "FILE")]

@@ -10,7 +10,7 @@ use super::executor::chain;
 use super::scheduler::Words;
 use super::turns::Turns;
 use super::{Error, Model, Request, Skill};
-use crate::predict::generate::{Generated, Generator};
+use crate::predict::generate::{End, Generated};
 use crate::predict::{self, Answer, Outcome, Output, Predictor, Prepared, Record};
 use crate::tensor::Tensor;
 
@@ -357,34 +357,61 @@ pub async fn speak(
     aside: &Arc<Turns>,
 ) -> Result<Spoken, Unanswered> {
     let began = Instant::now();
-    let mut prepared = prepare_all(model, vec![request], &manner.tenant, aside).await?;
-    let prepared = prepared.remove(0).map_err(Unanswered::Steps)?;
-    let given_tokens = prepared.tokens();
-    let inputs = match model.skill().as_ref() {
-        Skill::Generates(generator) => join(generator, &prepared)?,
-        Skill::Answers(_) => return Err(Unanswered::Steps(super::speaker::NO_WORDS.to_owned())),
+    let Skill::Generates(generator) = model.skill().as_ref() else {
+        return Err(Unanswered::Steps(super::speaker::NO_WORDS.to_owned()));
     };
-    let preprocess = began.elapsed();
-    model.metrics().count_preprocess(preprocess);
-    let answer = match model.call(manner.request(inputs, Some(words))).await {
-        Ok(answer) => answer,
-        Err(Error::Refused { why, .. }) => return Err(Unanswered::Steps(why)),
-        Err(error) => return Err(error.into()),
-    };
-    Ok(Spoken {
-        generated: answer.generated.ok_or(Unanswered::Broken)?,
-        times: StepTimes {
-            preprocess,
-            queue: answer.times.queue,
-            infer: answer.times.infer,
-            postprocess: Duration::ZERO,
-            rows: answer.times.rows,
+    let windows = windows(model, request, &manner.tenant, aside).await?;
+    let mut spoken = Spoken {
+        generated: Generated {
+            text: String::new(),
+            tokens: Vec::new(),
+            end: End::Length,
         },
-        given_tokens,
-    })
+        times: StepTimes {
+            preprocess: began.elapsed(),
+            ..StepTimes::default()
+        },
+        given_tokens: windows.iter().map(Prepared::tokens).sum(),
+    };
+    model.metrics().count_preprocess(spoken.times.preprocess);
+    for window in windows {
+        let joined = generator.pipeline().join(&[&window]);
+        let inputs = joined.map_err(|error| Unanswered::Steps(chain(&error)))?;
+        let answer = match model.call(manner.request(inputs, Some(words.clone()))).await {
+            Ok(answer) => answer,
+            Err(Error::Refused { why, .. }) => return Err(Unanswered::Steps(why)),
+            Err(error) => return Err(error.into()),
+        };
+        let generated = answer.generated.ok_or(Unanswered::Broken)?;
+        spoken.generated.text.push_str(&generated.text);
+        spoken.generated.tokens.extend(generated.tokens);
+        spoken.generated.end = generated.end;
+        spoken.times.queue += answer.times.queue;
+        spoken.times.infer += answer.times.infer;
+        spoken.times.rows = spoken.times.rows.max(answer.times.rows);
+        if generated.end == End::Stopped {
+            break;
+        }
+    }
+    Ok(spoken)
 }
 
-fn join(generator: &Generator, prepared: &Prepared) -> Result<Vec<Tensor>, Unanswered> {
-    let joined = generator.pipeline().join(&[prepared]);
-    joined.map_err(|error| Unanswered::Steps(chain(&error)))
+/// Prepares a request for as many calls as it takes to hear all of it: a long sound for several.
+async fn windows(
+    model: &Arc<Model>,
+    request: predict::Request,
+    tenant: &Arc<str>,
+    aside: &Arc<Turns>,
+) -> Result<Vec<Prepared>, Unanswered> {
+    let skill = Arc::clone(model.skill());
+    let prepare = move |request: predict::Request| match skill.as_ref() {
+        Skill::Generates(generator) => generator.pipeline().windows(&request).map_err(|error| chain(&error)),
+        Skill::Answers(_) => Err(super::speaker::NO_WORDS.to_owned()),
+    };
+    if is_short(&request) {
+        return prepare(request).map_err(Unanswered::Steps);
+    }
+    let _place = aside.enter(tenant).await;
+    let prepared = tokio::task::spawn_blocking(move || prepare(request)).await;
+    prepared.map_err(|_| Unanswered::Broken)?.map_err(Unanswered::Steps)
 }

@@ -288,3 +288,40 @@ fn openai_s_own_client_gets_embeddings_completions_and_transcriptions() {
     assert_eq!(codes, [404, 400, 400], "{refused:?}");
     assert!(refused[1]["why"].as_str().unwrap().contains("greedily"), "{refused:?}");
 }
+
+/// A tone that is longer than the model hears at once, as WAV of 16 bits at 16 kHz.
+fn long_tone(seconds: u32) -> Vec<u8> {
+    let samples =
+        (0..16_000 * seconds).map(|at| ((at as f32 / 9.0).sin() * 8_000.0 * ((at / 7_000) % 3) as f32 / 2.0) as i16);
+    let data: Vec<u8> = samples.flat_map(i16::to_le_bytes).collect();
+    let mut file = b"RIFF".to_vec();
+    file.extend((36 + data.len() as u32).to_le_bytes());
+    file.extend(b"WAVEfmt \x10\0\0\0\x01\0\x01\0");
+    file.extend(16_000u32.to_le_bytes());
+    file.extend(32_000u32.to_le_bytes());
+    file.extend(b"\x02\0\x10\0data");
+    file.extend((data.len() as u32).to_le_bytes());
+    file.extend(data);
+    file
+}
+
+#[test]
+fn a_long_sound_is_heard_to_its_end_as_run_hears_it() {
+    let gpux = Gpux::new();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("long.wav");
+    fs::write(&path, long_tone(65)).unwrap();
+    let wanted = gpux.json(["run", "fixtures/generate/whisper", path.to_str().unwrap()]);
+    let wanted = &wanted["answers"][0]["answer"]["text"];
+    let server = Server::start(&gpux, &["fixtures/generate/whisper"]);
+    let short = predict(&server, "tiny-whisper", "audio/wav", &long_tone(1)).json();
+    let long = predict(&server, "tiny-whisper", "audio/wav", &fs::read(&path).unwrap()).json();
+    assert_eq!(&long["answers"][0]["answer"]["text"], wanted, "{long}");
+    let tokens = |document: &Value| {
+        document["answers"][0]["answer"]["text"]["tokens"]
+            .as_array()
+            .unwrap()
+            .len()
+    };
+    assert!(tokens(&long) > tokens(&short), "{short}\n{long}");
+}

@@ -170,12 +170,16 @@ impl Served {
             .map(|pinned| serde_json::json!(pinned.descriptor).to_string());
         let recipe = move || {
             let mut command = std::process::Command::new(&executable);
-            command.args(&arguments).arg("--worker").arg(&operand);
+            // Right behind the verb: behind a `--` of the user's they would be models.
+            let verb = arguments.iter().position(|argument| argument == "serve");
+            let (before, after) = arguments.split_at(verb.map_or(0, |at| at + 1));
+            command.args(before).arg("--worker").arg(&operand);
             command.args(
                 descriptor
                     .iter()
                     .flat_map(|descriptor| ["--worker-descriptor", descriptor]),
             );
+            command.args(after);
             command
                 .env_clear()
                 .envs(variables.iter().map(|(name, value)| (name, value)));

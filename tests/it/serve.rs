@@ -54,6 +54,12 @@ fn the_server_says_what_it_is_and_what_its_models_take() {
 }
 
 #[test]
+fn models_may_stand_behind_two_dashes() {
+    let server = Server::start(&Gpux::new(), &["--", "fixtures/digits"]);
+    assert_eq!(server.get("/v2/models/digits/ready").status, 200);
+}
+
+#[test]
 fn an_answer_comes_in_json_and_in_binary_with_the_same_numbers() {
     let server = Server::start(&Gpux::new(), &[MLP]);
     let answer = server.post(INFER, &body(&[[1.0, 2.0, 3.0, 4.0]]));

@@ -251,17 +251,27 @@ impl Staging<'_> {
         files
     }
 
-    /// Makes the pack visible; one of the same name and version is replaced.
+    /// Makes the pack visible; one of the same name and version is replaced, unless it is the same and in use.
     ///
-    /// Errors: [`InstallError::InUse`] where a process has loaded libraries of the one to be replaced.
+    /// Errors: [`InstallError::InUse`] where a process has loaded libraries of another one to be replaced.
     pub fn commit(self, pack: &Pack) -> Result<Installed, InstallError> {
         let bytes = pack.to_bytes();
         // What is written is what every later command reads.
         Pack::parse(&bytes, Path::new(PACK_FILE))?;
         fs::replace(&self.folder.join(PACK_FILE), &bytes)?;
-        self.lock.check_unused(pack)?;
         let shelf = &self.lock.folder;
         let target = shelf.join(pack.id());
+        if let Err(in_use) = self.lock.check_unused(pack) {
+            // The same, whole, needs no other in its place: somebody else was quicker, and uses it already.
+            let (packs, _) = installed(shelf);
+            let same = packs
+                .into_iter()
+                .find(|it| it.folder == target && it.pack.to_bytes() == bytes);
+            return match same {
+                Some(same) if Shelf::verify(&same)?.is_empty() => Ok(same),
+                _ => Err(in_use),
+            };
+        }
         if fs::stat_link(&target)?.is_some() {
             let away = shelf.join(format!(".{}-{}.tmp", pack.id(), std::process::id()));
             fs::remove_folder(&away)?;
@@ -399,5 +409,19 @@ mod tests {
         assert_eq!(lock.sweep().unwrap(), [".1-0.tmp"]);
         lock.remove(&pack).unwrap();
         assert_eq!(fs::names(home.path()).unwrap(), [".lock"]);
+    }
+
+    #[test]
+    fn a_pack_in_use_stays_where_the_same_is_installed_again_and_is_not_replaced_by_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let shelf = Shelf::new(folder.path().to_owned());
+        let first = install(&shelf, b"first").unwrap();
+        // Locks of one process do not meet: another reads the document, as one that loads the libraries does.
+        let held = File::open(&first.folder.join(PACK_FILE)).unwrap();
+        held.try_lock_shared().unwrap();
+        assert_eq!(install(&shelf, b"first").unwrap().folder, first.folder);
+        assert!(matches!(install(&shelf, b"other"), Err(InstallError::InUse { .. })));
+        drop(held);
+        install(&shelf, b"other").unwrap();
     }
 }

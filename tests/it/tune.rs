@@ -199,7 +199,10 @@ fn options_that_a_model_may_not_set_are_refused() {
 #[test]
 fn serve_tunes_a_model_in_short_before_it_is_ready_and_the_next_server_knows() {
     let gpux = Gpux::new().with_onnxruntime();
-    let told = |server: &Server| server.told.lock().unwrap().clone();
+    let told = |server: &Server| {
+        server.hear("is ready");
+        server.told.lock().unwrap().clone()
+    };
     let first = Server::start_tuning(&gpux, &["fixtures/digits", "--max-batch-size", "4"]);
     first.wait_until_ready();
     assert!(told(&first).contains("tuning for a few seconds"), "{}", told(&first));

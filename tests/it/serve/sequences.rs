@@ -118,6 +118,7 @@ fn requests_of_different_length_are_joined_and_answered_as_alone() {
     let (requests, calls) = counts(&server, "masked");
     // Half of the requests were made one by one.
     assert!(calls < requests * 3 / 4, "{calls} calls of {requests} requests");
+    server.hear("is ready");
     let told = server.told.lock().unwrap().clone();
     assert!(told.contains("shorter texts filled up"), "{told}");
 }
@@ -128,6 +129,7 @@ fn without_leave_to_fill_up_only_requests_of_one_length_are_joined() {
     masked(folder.path(), "none");
     let operand = folder.path().to_str().unwrap();
     let server = Server::start(&Gpux::new().with_onnxruntime(), &[&[operand], &JOINING[..]].concat());
+    server.hear("is ready");
     let told = server.told.lock().unwrap().clone();
     assert!(
         told.contains("up to 16 rows a call") && !told.contains("filled up"),

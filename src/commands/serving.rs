@@ -331,7 +331,7 @@ fn open_pinned(pinned: Pinned, operand: &str, context: &Context) -> Result<Subje
 /// Gets ready what the model does for people; a worker, which is given tensors, needs it for what it generates only.
 fn skill(subject: &Subject, meets_people: bool, context: &Context) -> Result<Skill, Failure> {
     if let Some(generator) = subject.generator(context)? {
-        return Ok(Skill::Generates(Box::new(generator)));
+        return Ok(Skill::Generates(Arc::new(generator)));
     }
     let steps = match meets_people {
         true => subject.pipeline(context)?,
@@ -341,7 +341,7 @@ fn skill(subject: &Subject, meets_people: bool, context: &Context) -> Result<Ski
         Some(pipeline) => Predictor::new(pipeline),
         None => Predictor::without_steps(&subject.signature),
     };
-    Ok(Skill::Answers(Box::new(predictor)))
+    Ok(Skill::Answers(Arc::new(predictor)))
 }
 
 /// Says how a model is loaded into this process.
@@ -397,7 +397,7 @@ impl Here<'_> {
         }
         let executor = |mut sessions: Vec<Box<dyn Session>>| -> Box<dyn Executor> {
             match skill.as_ref() {
-                Skill::Generates(_) => Box::new(Speaker::new(Arc::clone(&skill), sessions)),
+                Skill::Generates(generator) => Box::new(Speaker::new(Arc::clone(generator), sessions)),
                 Skill::Answers(_) => Box::new(sessions.swap_remove(0)),
             }
         };

@@ -130,6 +130,11 @@ impl Pipeline {
         self.outputs.iter().map(OutputSteps::kind).collect()
     }
 
+    /// Tells whether answers are made of the inputs of a call too, and not of its outputs alone.
+    pub fn reads_inputs(&self) -> bool {
+        self.outputs.iter().any(OutputSteps::reads_inputs)
+    }
+
     /// Tells whether the answer to one request depends on the others of the call.
     pub fn compares(&self) -> bool {
         self.outputs.iter().any(OutputSteps::compares)
@@ -225,7 +230,8 @@ impl Pipeline {
 
     /// Makes answers of the outputs of one call, one for each of `prepared`, in order.
     ///
-    /// `inputs` and `outputs` are those of the call, in the signature's order.
+    /// `inputs` and `outputs` are those of the call, in the signature's order; of the inputs none need be there unless
+    /// [`Pipeline::reads_inputs`].
     /// Errors: an output that is not what the steps work on, or has no row for each request.
     pub fn answer(&self, inputs: &[Tensor], outputs: &[Tensor], prepared: &[&Prepared]) -> Result<Vec<Record>, Error> {
         let mut records: Vec<Record> = prepared.iter().map(|_| Record::default()).collect();

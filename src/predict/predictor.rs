@@ -92,9 +92,15 @@ impl Predictor {
         Ok(self.pipeline.join(members)?)
     }
 
+    /// Tells whether answers are made of the inputs too.
+    pub fn reads_inputs(&self) -> bool {
+        !self.raw && self.pipeline.reads_inputs()
+    }
+
     /// Makes answers of one call, one for each of `members`, in order.
     ///
-    /// `inputs` are those of [`Predictor::join`] and `outputs` what the model made of them, in the signature's order.
+    /// `inputs` are those of [`Predictor::join`], which only [`Predictor::reads_inputs`] needs, and `outputs` what the model
+    /// made of them, in the signature's order.
     /// Errors: an output that is not what the steps work on, or has no row for each request.
     pub fn outputs(
         &self,

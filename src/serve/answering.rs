@@ -10,7 +10,7 @@ use super::executor::chain;
 use super::scheduler::Words;
 use super::turns::Turns;
 use super::{Error, Model, Request, Skill};
-use crate::predict::generate::{End, Generated};
+use crate::predict::generate::{End, Generated, Generator};
 use crate::predict::{self, Answer, Outcome, Output, Predictor, Prepared, Record};
 use crate::tensor::Tensor;
 
@@ -110,13 +110,13 @@ pub async fn answer(
 
 async fn answer_with_steps(
     model: &Arc<Model>,
-    predictor: &Predictor,
+    predictor: &Arc<Predictor>,
     requests: Vec<predict::Request>,
     manner: &Manner,
     aside: &Arc<Turns>,
 ) -> Result<Answered, Unanswered> {
     let began = Instant::now();
-    let prepared = prepare_all(model, requests, &manner.tenant, aside).await?;
+    let prepared = prepare_all(predictor, requests, &manner.tenant, aside).await?;
     let mut times = StepTimes {
         preprocess: began.elapsed(),
         ..StepTimes::default()
@@ -139,7 +139,10 @@ async fn answer_with_steps(
     };
     for group in in_groups(ready, most) {
         let (places, members): (Vec<usize>, Vec<Prepared>) = group.into_iter().unzip();
-        for (at, outcome) in places.into_iter().zip(call(model, members, manner, &mut times).await?) {
+        for (at, outcome) in places
+            .into_iter()
+            .zip(call((model, predictor), members, manner, &mut times).await?)
+        {
             outcomes[at] = Some(outcome);
         }
     }
@@ -168,7 +171,7 @@ fn in_groups(ready: Vec<(usize, Prepared)>, most: usize) -> Vec<Vec<(usize, Prep
 
 /// Prepares every request: a short one here, others aside and beside each other.
 async fn prepare_all(
-    model: &Arc<Model>,
+    predictor: &Arc<Predictor>,
     requests: Vec<predict::Request>,
     tenant: &Arc<str>,
     aside: &Arc<Turns>,
@@ -177,13 +180,13 @@ async fn prepare_all(
     let mut tasks = JoinSet::new();
     for (at, request) in requests.into_iter().enumerate() {
         if is_short(&request) {
-            prepared[at] = Some(prepare(model.skill(), &request));
+            prepared[at] = Some(prepare(predictor, &request));
             continue;
         }
-        let (skill, aside, tenant) = (Arc::clone(model.skill()), Arc::clone(aside), Arc::clone(tenant));
+        let (predictor, aside, tenant) = (Arc::clone(predictor), Arc::clone(aside), Arc::clone(tenant));
         tasks.spawn(async move {
             let _place = aside.enter(&tenant).await;
-            let made = tokio::task::spawn_blocking(move || prepare(&skill, &request)).await;
+            let made = tokio::task::spawn_blocking(move || prepare(&predictor, &request)).await;
             made.map(|made| (at, made))
         });
     }
@@ -194,11 +197,8 @@ async fn prepare_all(
     Ok(prepared.into_iter().flatten().collect())
 }
 
-fn prepare(skill: &Skill, request: &predict::Request) -> Result<Prepared, String> {
-    match skill {
-        Skill::Answers(predictor) => predictor.prepare(request).map_err(|error| chain(&error)),
-        Skill::Generates(generator) => generator.pipeline().prepare(request).map_err(|error| chain(&error)),
-    }
+fn prepare(predictor: &Predictor, request: &predict::Request) -> Result<Prepared, String> {
+    predictor.prepare(request).map_err(|error| chain(&error))
 }
 
 /// Tells whether preparing takes less time than moving the work elsewhere.
@@ -215,41 +215,42 @@ fn is_short(request: &predict::Request) -> bool {
 
 /// Answers a group in one call, or, where they do not join or one of them spoils it, one by one.
 async fn call(
-    model: &Arc<Model>,
+    with: (&Model, &Arc<Predictor>),
     members: Vec<Prepared>,
     manner: &Manner,
     times: &mut StepTimes,
 ) -> Result<Vec<Result<Output, String>>, Unanswered> {
     let members = Arc::new(members);
     if members.len() > 1
-        && let Ok(outputs) = call_once(model, &members, 0..members.len(), manner, times).await?
+        && let Ok(outputs) = call_once(with, &members, 0..members.len(), manner, times).await?
     {
         return Ok(outputs.into_iter().map(Ok).collect());
     }
     let mut outcomes = Vec::with_capacity(members.len());
     for at in 0..members.len() {
-        let answer = call_once(model, &members, at..at + 1, manner, times).await?;
+        let answer = call_once(with, &members, at..at + 1, manner, times).await?;
         outcomes.push(answer.map(|mut outputs| outputs.remove(0)));
     }
     Ok(outcomes)
 }
 
 async fn call_once(
-    model: &Arc<Model>,
+    (model, predictor): (&Model, &Arc<Predictor>),
     members: &Arc<Vec<Prepared>>,
     range: std::ops::Range<usize>,
     manner: &Manner,
     times: &mut StepTimes,
 ) -> Result<Result<Vec<Output>, String>, Unanswered> {
-    let Skill::Answers(predictor) = model.skill().as_ref() else {
-        return Err(Unanswered::Broken);
-    };
     let some: Vec<&Prepared> = members[range.clone()].iter().collect();
     let inputs = match predictor.join(&some) {
         Ok(inputs) => inputs,
         Err(error) => return Ok(Err(chain(&error))),
     };
-    let kept = inputs.clone();
+    let kept = if predictor.reads_inputs() {
+        inputs.clone()
+    } else {
+        Vec::new()
+    };
     let answer = match model.call(manner.request(inputs, None)).await {
         Ok(answer) => answer,
         Err(Error::Refused { why, .. }) => return Ok(Err(why)),
@@ -259,11 +260,8 @@ async fn call_once(
     times.infer = times.infer.max(answer.times.infer);
     times.rows = times.rows.max(answer.times.rows);
     let began = Instant::now();
-    let (skill, members) = (Arc::clone(model.skill()), Arc::clone(members));
+    let (predictor, members) = (Arc::clone(predictor), Arc::clone(members));
     let finish = move || {
-        let Skill::Answers(predictor) = skill.as_ref() else {
-            return Err(String::new());
-        };
         let some: Vec<&Prepared> = members[range].iter().collect();
         predictor
             .outputs(&kept, answer.outputs, &some)
@@ -360,7 +358,7 @@ pub async fn speak(
     let Skill::Generates(generator) = model.skill().as_ref() else {
         return Err(Unanswered::Steps(super::speaker::NO_WORDS.to_owned()));
     };
-    let windows = windows(model, request, &manner.tenant, aside).await?;
+    let windows = windows(generator, request, &manner.tenant, aside).await?;
     let mut spoken = Spoken {
         generated: Generated {
             text: String::new(),
@@ -398,15 +396,15 @@ pub async fn speak(
 
 /// Prepares a request for as many calls as it takes to hear all of it: a long sound for several.
 async fn windows(
-    model: &Arc<Model>,
+    generator: &Arc<Generator>,
     request: predict::Request,
     tenant: &Arc<str>,
     aside: &Arc<Turns>,
 ) -> Result<Vec<Prepared>, Unanswered> {
-    let skill = Arc::clone(model.skill());
-    let prepare = move |request: predict::Request| match skill.as_ref() {
-        Skill::Generates(generator) => generator.pipeline().windows(&request).map_err(|error| chain(&error)),
-        Skill::Answers(_) => Err(super::speaker::NO_WORDS.to_owned()),
+    let generator = Arc::clone(generator);
+    let prepare = move |request: predict::Request| {
+        let windows = generator.pipeline().windows(&request);
+        windows.map_err(|error| chain(&error))
     };
     if is_short(&request) {
         return prepare(request).map_err(Unanswered::Steps);

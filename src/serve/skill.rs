@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use crate::predict::generate::Generator;
 use crate::predict::{AnswerKind, Modality, Predictor, Source};
 
@@ -5,9 +7,9 @@ use crate::predict::{AnswerKind, Modality, Predictor, Source};
 #[derive(Debug)]
 pub enum Skill {
     /// Steps make tensors of what people give, and answers of what the model gives; without steps, both are tensors.
-    Answers(Box<Predictor>),
+    Answers(Arc<Predictor>),
     /// Text is made token by token.
-    Generates(Box<Generator>),
+    Generates(Arc<Generator>),
 }
 
 /// Is a way of calling a model that its steps allow.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::executor::chain;
-use super::{Executor, Fault, GenerateCall, Skill};
+use super::{Executor, Fault, GenerateCall};
 use crate::predict::Model;
 use crate::predict::generate::{Error, Generated, Generator};
 use crate::runtime::{self, Call, Cancel, Session, Value};
@@ -13,21 +13,14 @@ use crate::tensor::{Signature, Tensor};
 
 /// Generates text with sessions of this process.
 pub struct Speaker {
-    skill: Arc<Skill>,
+    generator: Arc<Generator>,
     sessions: Vec<Box<dyn Session>>,
 }
 
 impl Speaker {
-    /// Joins the sessions of an artifact, in the order of its models, to the skill that generates with them.
-    pub fn new(skill: Arc<Skill>, sessions: Vec<Box<dyn Session>>) -> Speaker {
-        Speaker { skill, sessions }
-    }
-
-    fn generator(&self) -> Result<&Generator, Fault> {
-        match self.skill.as_ref() {
-            Skill::Generates(generator) => Ok(generator),
-            Skill::Answers(_) => Err(Fault::Refused(NO_WORDS.to_owned())),
-        }
+    /// Joins the sessions of an artifact, in the order of its models, to what generates with them.
+    pub fn new(generator: Arc<Generator>, sessions: Vec<Box<dyn Session>>) -> Speaker {
+        Speaker { generator, sessions }
     }
 }
 
@@ -36,7 +29,7 @@ pub(super) const NO_WORDS: &str = "the model generates no text";
 
 impl Executor for Speaker {
     fn run(&mut self, inputs: &[Value], deadline: Option<Instant>, cancel: &Cancel) -> Result<Vec<Tensor>, Fault> {
-        let entry = self.generator()?.entry();
+        let entry = self.generator.entry();
         Executor::run(&mut self.sessions[entry], inputs, deadline, cancel)
     }
 
@@ -45,10 +38,6 @@ impl Executor for Speaker {
         call: GenerateCall<'_>,
         listen: &mut dyn FnMut(&str) -> ControlFlow<()>,
     ) -> Result<Generated, Fault> {
-        let skill = Arc::clone(&self.skill);
-        let Skill::Generates(generator) = skill.as_ref() else {
-            return Err(Fault::Refused(NO_WORDS.to_owned()));
-        };
         let GenerateCall {
             inputs,
             most_tokens,
@@ -68,7 +57,7 @@ impl Executor for Speaker {
         for part in &mut parts {
             models.push(part);
         }
-        Ok(generator.continue_from(&mut models, inputs, most_tokens, listen)?)
+        Ok(self.generator.continue_from(&mut models, inputs, most_tokens, listen)?)
     }
 }
 

@@ -103,6 +103,11 @@ impl OutputSteps {
         kind
     }
 
+    /// Tells whether a step works on an input of the call.
+    pub fn reads_inputs(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::MeanPool { .. }))
+    }
+
     pub fn compares(&self) -> bool {
         self.steps
             .iter()

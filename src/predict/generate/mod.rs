@@ -99,15 +99,6 @@ impl Generator {
         &self.pipeline
     }
 
-    /// Makes a request into the inputs of the model that takes what a person gives.
-    ///
-    /// Shape: in the order of that model's signature; of a sound that is longer than the model hears, the first window.
-    /// Errors: a thing that is missing, of the wrong kind, or that cannot be read.
-    pub fn prepare(&self, request: &Request) -> Result<Vec<Tensor>, Error> {
-        let prepared = self.pipeline.prepare(request)?;
-        Ok(self.pipeline.join(&[&prepared])?)
-    }
-
     /// Answers one request; `listen` is told each part of the text when it is certain, and may end it.
     ///
     /// A sound that is longer than the model hears is heard in windows, one after the other, and what is said of each follows
@@ -139,8 +130,8 @@ impl Generator {
         Ok(all)
     }
 
-    /// Generates from what [`Generator::prepare`] made, and at most so many tokens, or what the GPUXfile allows where
-    /// that is less.
+    /// Generates from the inputs of the model that takes what a person gives, in its signature's order: at most so many tokens,
+    /// or what the GPUXfile allows where that is less.
     ///
     /// `models` and `listen` are those of [`Generator::generate`]. Errors: [`Error`]; the models stay usable.
     pub fn continue_from(

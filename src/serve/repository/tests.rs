@@ -56,7 +56,7 @@ fn signature() -> Signature {
 }
 
 fn skill() -> Skill {
-    Skill::Answers(Box::new(Predictor::without_steps(&signature())))
+    Skill::Answers(Arc::new(Predictor::without_steps(&signature())))
 }
 
 fn input() -> Vec<Tensor> {

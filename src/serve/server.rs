@@ -2,7 +2,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::runtime;
 use tokio::sync::watch;
@@ -155,7 +155,7 @@ async fn serve(options: &ServerOptions, source: Arc<dyn ModelSource>, tell: Tell
         most_body_bytes: options.most_body_bytes,
         origins: options.origins.clone(),
         aside: Turns::new(places_aside()),
-        started: seconds_since_1970(),
+        started: http::seconds_since_1970(),
         telemetry: Telemetry::start(&options.telemetry).map_err(ServerError::Start)?,
     });
     let address = |listener: &Listener| listener.address().map_err(ServerError::Start);
@@ -225,11 +225,6 @@ async fn serve(options: &ServerOptions, source: Arc<dyn ModelSource>, tell: Tell
 /// As many things are made into tensors at once as there are processors.
 fn places_aside() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
-}
-
-fn seconds_since_1970() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| since.as_secs())
 }
 
 /// Is something that is done for the models every so often.

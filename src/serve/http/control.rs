@@ -34,10 +34,7 @@ pub(super) async fn load(
     uri: Uri,
     body: Body,
 ) -> Result<StatusCode, Refusal> {
-    if !shared.is_controlled {
-        return Err(unknown_path(uri).await);
-    }
-    let change = read(&caller, path.model, body).await?;
+    let change = read(&shared, (&caller, uri), path.model, body).await?;
     change.load(&shared.repository).await?;
     Ok(StatusCode::OK)
 }
@@ -50,15 +47,16 @@ pub(super) async fn unload(
     uri: Uri,
     body: Body,
 ) -> Result<StatusCode, Refusal> {
-    if !shared.is_controlled {
-        return Err(unknown_path(uri).await);
-    }
-    let change = read(&caller, path.model, body).await?;
+    let change = read(&shared, (&caller, uri), path.model, body).await?;
     change.unload(&shared.repository).await?;
     Ok(StatusCode::OK)
 }
 
-async fn read(caller: &Caller, model: String, body: Body) -> Result<Change, Refusal> {
+/// Reads what is to change, where the server lets calls change anything and this caller may.
+async fn read(shared: &Shared, (caller, uri): (&Caller, Uri), model: String, body: Body) -> Result<Change, Refusal> {
+    if !shared.is_controlled {
+        return Err(unknown_path(uri).await);
+    }
     caller.check_control(&model)?;
     let body = collect(body, MOST_BYTES).await?;
     let asked = match body.is_empty() {

@@ -15,7 +15,7 @@ use crate::tensor::oip;
 /// How much of a body is JSON, where a binary part follows.
 const HEADER_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
 /// From this size on, reading and writing tensors is not done between other clients' turns.
-pub(super) const LARGE_BYTES: usize = 256 << 10;
+const LARGE_BYTES: usize = 256 << 10;
 
 /// Answers a request of the protocol.
 pub(super) async fn infer(
@@ -33,7 +33,7 @@ pub(super) async fn infer(
     };
     let found = match shared.repository.find(wanted) {
         Ok(found) => found,
-        Err(error) => return shared.stray(&caller, error.into()),
+        Err(error) => return shared.stray(&caller, Refusal::from(error)),
     };
     let profile = Arc::clone(found.profile());
     let response = match answer(&shared, (found, &caller), &headers, body).await {
@@ -124,15 +124,19 @@ pub(super) fn session(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// Does work on `size_bytes`, aside where that is much.
-async fn off_turn<T: Send + 'static>(
+pub(super) async fn off_turn<T, E>(
     size_bytes: usize,
-    work: impl FnOnce() -> Result<T, oip::Error> + Send + 'static,
-) -> Result<T, Refusal> {
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T, Refusal>
+where
+    T: Send + 'static,
+    E: Into<Refusal> + Send + 'static,
+{
     if size_bytes < LARGE_BYTES {
-        return Ok(work()?);
+        return work().map_err(Into::into);
     }
     match tokio::task::spawn_blocking(work).await {
-        Ok(done) => Ok(done?),
+        Ok(done) => done.map_err(Into::into),
         Err(_) => Err(Refusal::broken()),
     }
 }

@@ -17,6 +17,7 @@ mod statistics;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::middleware;
@@ -62,11 +63,18 @@ pub struct Shared {
 
 impl Shared {
     /// Counts a request that reached no model, and answers it.
-    fn stray(&self, caller: &Caller, refusal: Refusal) -> Response {
-        let code = refusal.status().as_u16();
+    fn stray(&self, caller: &Caller, refusal: impl IntoResponse) -> Response {
+        let response = refusal.into_response();
+        let code = response.status().as_u16();
         self.repository.metrics().count_stray(caller.tenant(), code);
-        refusal.into_response()
+        response
     }
+}
+
+/// Gives the time as OpenAI's API writes it.
+pub(super) fn seconds_since_1970() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
 }
 
 /// Makes the routes of the service itself.

@@ -12,13 +12,12 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tonic::codegen::tokio_stream::wrappers::ReceiverStream;
 
-use super::{OpenAiRefusal, counted, model_for, now, unsupported};
+use super::{OpenAiRefusal, counted, model_for, read_json, unsupported};
 use crate::predict::generate::End;
 use crate::predict::{Item, Request};
 use crate::serve::answering::{self, Manner, Spoken};
-use crate::serve::http::accept::collect;
 use crate::serve::http::predict::{manner, timing};
-use crate::serve::http::{Head, Refusal, Shared};
+use crate::serve::http::{Head, Refusal, Shared, seconds_since_1970};
 use crate::serve::telemetry::carried;
 use crate::serve::{Form, Model, Words};
 
@@ -67,26 +66,18 @@ const EVENTS: usize = 64;
 /// Answers `POST /v1/completions`.
 pub(in crate::serve::http) async fn completions(State(shared): State<Arc<Shared>>, head: Head, body: Body) -> Response {
     let read = async {
-        let body = collect(body, shared.most_body_bytes).await?;
-        let asked: Asked = serde_json::from_slice(&body)
-            .map_err(|error| Refusal::bad(format!("the body is not what this call takes: {error}")))?;
+        let asked: Asked = read_json(&shared, body).await?;
         let model = model_for(&shared, &head, &asked.model, Form::Completions).await?;
-        Ok::<_, OpenAiRefusal>((asked, model))
+        Ok((asked, model))
     };
-    let (asked, model) = match read.await {
-        Ok((asked, model)) => (Some(asked), Ok(model)),
-        Err(refusal) => (None, Err(refusal)),
+    let read = match read.await {
+        Ok((asked @ Asked { stream: true, .. }, model)) => {
+            let response = stream(&shared, model, asked, &head);
+            return response.unwrap_or_else(IntoResponse::into_response);
+        }
+        read => read,
     };
-    if let (Some(Asked { stream: true, .. }), Ok(model)) = (&asked, &model) {
-        let model = Arc::clone(model);
-        return match asked.map(|asked| stream(&shared, model, asked, &head)) {
-            Some(Ok(response)) => response,
-            Some(Err(refusal)) => refusal.into_response(),
-            None => Refusal::broken().into_response(),
-        };
-    }
-    counted(&shared, &head, model, async |model| {
-        let asked = asked.ok_or_else(Refusal::broken)?;
+    counted(&shared, &head, read, async |asked, model| {
         answer(&shared, &model, asked, &head).await
     })
     .await
@@ -161,7 +152,7 @@ async fn answer(shared: &Shared, model: &Arc<Model>, asked: Asked, head: &Head) 
     Ok(Json(json!({
         "id": id(),
         "object": "text_completion",
-        "created": now(),
+        "created": seconds_since_1970(),
         "model": asked.model,
         "choices": choices,
         "usage": usage(given, made),
@@ -190,7 +181,7 @@ fn stream(shared: &Arc<Shared>, model: Arc<Model>, asked: Asked, head: &Head) ->
         let began = Instant::now();
         let stream = Stream {
             id: id(),
-            created: now(),
+            created: seconds_since_1970(),
             asked,
             events,
         };

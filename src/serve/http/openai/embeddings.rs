@@ -9,9 +9,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{OpenAiRefusal, counted, model_for, unsupported};
+use super::{OpenAiRefusal, counted, model_for, read_json, unsupported};
 use crate::predict::{Answer, Item, Output, Request};
-use crate::serve::http::accept::collect;
 use crate::serve::http::predict::manner;
 use crate::serve::http::{Head, Refusal, Shared};
 use crate::serve::{Form, Model, answering};
@@ -48,18 +47,11 @@ const MOST_TEXTS: usize = 2048;
 /// Answers `POST /v1/embeddings`.
 pub(in crate::serve::http) async fn embeddings(State(shared): State<Arc<Shared>>, head: Head, body: Body) -> Response {
     let read = async {
-        let body = collect(body, shared.most_body_bytes).await?;
-        let asked: Asked = serde_json::from_slice(&body)
-            .map_err(|error| Refusal::bad(format!("the body is not what this call takes: {error}")))?;
+        let asked: Asked = read_json(&shared, body).await?;
         let model = model_for(&shared, &head, &asked.model, Form::Embeddings).await?;
-        Ok::<_, OpenAiRefusal>((asked, model))
+        Ok((asked, model))
     };
-    let (asked, model) = match read.await {
-        Ok((asked, model)) => (Some(asked), Ok(model)),
-        Err(refusal) => (None, Err(refusal)),
-    };
-    counted(&shared, &head, model, async |model| {
-        let asked = asked.ok_or_else(Refusal::broken)?;
+    counted(&shared, &head, read.await, async |asked, model| {
         answer(&shared, &model, asked, &head).await
     })
     .await

@@ -11,11 +11,14 @@ pub(super) use listing::{list, one};
 pub(super) use transcriptions::transcriptions;
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
+use axum::body::Body;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use serde::de::DeserializeOwned;
 
+use super::accept::collect;
 use super::infer::session;
 use super::predict::manner;
 use super::{Head, Refusal, Shared};
@@ -50,8 +53,8 @@ async fn model_for(shared: &Shared, head: &Head, asked: &str, form: Form) -> Res
         (Err(error), None) => return Err(error.into()),
     };
     let model = found.profile();
-    if !model.skill().forms().contains(&form) {
-        let has = model.skill().forms();
+    let has = model.skill().forms();
+    if !has.contains(&form) {
         let has: Vec<&str> = has.into_iter().map(Form::name).collect();
         return Err(Refusal::bad(format!(
             "model `{}` has no {}: it has {}",
@@ -68,40 +71,32 @@ fn unsupported(what: &str) -> Refusal {
     Refusal::new(StatusCode::BAD_REQUEST, what)
 }
 
-/// Answers, and counts the request of the model that it found.
-async fn counted<F>(
+/// Answers what was read for a model that was found, and counts it there; what reached none is counted as astray.
+async fn counted<A, F>(
     shared: &Shared,
     head: &Head,
-    model: Result<Arc<Model>, OpenAiRefusal>,
-    answer: impl FnOnce(Arc<Model>) -> F,
+    read: Result<(A, Arc<Model>), OpenAiRefusal>,
+    answer: impl FnOnce(A, Arc<Model>) -> F,
 ) -> Response
 where
     F: Future<Output = Result<Response, OpenAiRefusal>>,
 {
     let began = Instant::now();
-    let model = match model {
-        Ok(model) => model,
-        Err(refusal) => {
-            let response = refusal.into_response();
-            shared
-                .repository
-                .metrics()
-                .count_stray(head.caller.tenant(), response.status().as_u16());
-            return response;
-        }
+    let (asked, model) = match read {
+        Ok(read) => read,
+        Err(refusal) => return shared.stray(&head.caller, refusal),
     };
-    let response = answer(Arc::clone(&model))
-        .await
-        .unwrap_or_else(IntoResponse::into_response);
+    let answered = answer(asked, Arc::clone(&model)).await;
+    let response = answered.unwrap_or_else(IntoResponse::into_response);
     model
         .metrics()
         .count_request(head.caller.tenant(), response.status().as_u16(), began.elapsed());
     response
 }
 
-/// Gives the time as this API writes it.
-fn now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
+/// Reads a body of JSON.
+async fn read_json<A: DeserializeOwned>(shared: &Shared, body: Body) -> Result<A, Refusal> {
+    let body = collect(body, shared.most_body_bytes).await?;
+    serde_json::from_slice(&body)
+        .map_err(|error| Refusal::bad(format!("the body is not what this call takes: {error}")))
 }

@@ -38,19 +38,12 @@ pub(in crate::serve::http) async fn transcriptions(
     let read = async {
         let body = collect(body, shared.most_body_bytes).await?;
         let asked = read(fields(&head.headers, body).await?)?;
-        let name = asked
-            .model
-            .as_deref()
-            .ok_or_else(|| Refusal::bad("the form must have `model`"))?;
+        let name = asked.model.as_deref();
+        let name = name.ok_or_else(|| Refusal::bad("the form must have `model`"))?;
         let model = model_for(&shared, &head, name, Form::Transcriptions).await?;
-        Ok::<_, OpenAiRefusal>((asked, model))
+        Ok((asked, model))
     };
-    let (asked, model) = match read.await {
-        Ok((asked, model)) => (Some(asked), Ok(model)),
-        Err(refusal) => (None, Err(refusal)),
-    };
-    counted(&shared, &head, model, async |model| {
-        let asked = asked.ok_or_else(Refusal::broken)?;
+    counted(&shared, &head, read.await, async |asked, model| {
         answer(&shared, &model, asked, &head).await
     })
     .await

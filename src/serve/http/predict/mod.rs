@@ -12,6 +12,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
+use super::infer::{off_turn, session};
 use super::metadata::ModelPath;
 use super::{Head, Refusal, Shared};
 use crate::predict::Request;
@@ -79,11 +80,11 @@ async fn run(shared: &Shared, path: ModelPath, head: &Head, body: Body, shape: S
     let wanted = Wanted {
         name: &path.model,
         version: path.version.as_deref(),
-        session: super::infer::session(&head.headers),
+        session: session(&head.headers),
     };
     let found = match shared.repository.find(wanted) {
         Ok(found) => found,
-        Err(error) => return shared.stray(&head.caller, error.into()),
+        Err(error) => return shared.stray(&head.caller, Refusal::from(error)),
     };
     let model = Arc::clone(found.profile());
     let answered = answer(shared, found, head, body, (shape, began)).await;
@@ -151,7 +152,8 @@ async fn read(model: &Arc<Model>, headers: &HeaderMap, body: Bytes, shape: Shape
     let is_unsaid = matches!(kind.as_str(), "" | "application/x-www-form-urlencoded");
     let looks_like_json = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
     if kind == "application/json" || kind.ends_with("+json") || (is_unsaid && looks_like_json) {
-        return off_turn(model, body, |model, body| of_json(&body, &model)).await;
+        let model = Arc::clone(model);
+        return off_turn(body.len(), move || of_json(&body, &model)).await;
     }
     if shape == Shape::Predictions {
         let what = "this call takes JSON: {\"instances\": […]}";
@@ -171,6 +173,7 @@ async fn read(model: &Arc<Model>, headers: &HeaderMap, body: Bytes, shape: Shape
             ));
         }
     };
+    let size_bytes = body.len();
     let sources = model.skill().sources();
     let source = match sources.as_slice() {
         [] => None,
@@ -182,30 +185,17 @@ async fn read(model: &Arc<Model>, headers: &HeaderMap, body: Bytes, shape: Shape
             )));
         }
     };
-    let made = move |model: Arc<Model>, body: Bytes| {
+    let model = Arc::clone(model);
+    let made = move || {
         let item = things::of_bytes(&body, kind, source.as_ref(), &model)?;
         let label = match &item {
             crate::predict::Item::Text(text) => Some(things::shortened(text)),
             _ => None,
         };
         let request = Request::from(item);
-        Ok(vec![Thing { label, request }])
+        Ok::<_, Refusal>(vec![Thing { label, request }])
     };
-    off_turn(model, body, made).await
-}
-
-/// Reads a body here, or aside where it is long.
-pub(super) async fn off_turn<T: Send + 'static>(
-    model: &Arc<Model>,
-    body: Bytes,
-    read: impl FnOnce(Arc<Model>, Bytes) -> Result<T, Refusal> + Send + 'static,
-) -> Result<T, Refusal> {
-    let model = Arc::clone(model);
-    if body.len() < super::infer::LARGE_BYTES {
-        return read(model, body);
-    }
-    let read = tokio::task::spawn_blocking(move || read(model, body)).await;
-    read.unwrap_or_else(|_| Err(Refusal::broken()))
+    off_turn(size_bytes, made).await
 }
 
 impl From<Unanswered> for Refusal {

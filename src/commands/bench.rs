@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::fs;
 use crate::provider::counted;
-use crate::runtime::{Configuration, ProviderKind, Value};
+use crate::runtime::{ProviderKind, Value};
 use crate::tensor::Tensor;
 use crate::term::{Align, Table, bar, bytes, duration};
 
@@ -252,15 +252,10 @@ fn prepare(args: &Args, engine: &mut EngineArgs, context: &Context) -> Result<()
         return Ok(());
     }
     let request = Request {
-        operand: args.operand.clone(),
-        configuration: Configuration::plain(ProviderKind::Cpu),
-        device: engine.device(),
         inputs: args.inputs.clone(),
-        map: None,
         batch: args.batch,
         dims: args.dims.clone(),
-        milliseconds: 0,
-        outputs: PathBuf::new(),
+        ..Request::of(&args.operand, engine.device())
     };
     engine.shapes = Some(tuned::ensure(request, &subject, engine, context)?);
     Ok(())

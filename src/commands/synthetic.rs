@@ -27,7 +27,10 @@ pub fn inputs(signature: &Signature, sizes: &Sizes) -> Result<Vec<Tensor>, Failu
         .collect()
 }
 
-fn input(port: &Port, sizes: &Sizes, random: &mut SplitMix) -> Result<Tensor, Failure> {
+/// Gives the shape of an input of these sizes.
+///
+/// Errors: a dynamic dimension whose size is not given and is not the batch.
+pub fn shape(port: &Port, sizes: &Sizes) -> Result<Vec<usize>, Failure> {
     let dims = port.shape.dims().ok_or_else(|| unknown_shape(port, None))?;
     let mut shape = Vec::with_capacity(dims.len());
     for (axis, dim) in dims.iter().enumerate() {
@@ -38,6 +41,11 @@ fn input(port: &Port, sizes: &Sizes, random: &mut SplitMix) -> Result<Tensor, Fa
             _ => return Err(unknown_shape(port, Some(dim))),
         });
     }
+    Ok(shape)
+}
+
+fn input(port: &Port, sizes: &Sizes, random: &mut SplitMix) -> Result<Tensor, Failure> {
+    let shape = shape(port, sizes)?;
     let count = shape
         .iter()
         .try_fold(1usize, |product, &size| product.checked_mul(size))

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::fs;
-use crate::runtime::{Configuration, Value};
+use crate::runtime::{Configuration, ProviderKind, Value};
 use crate::tensor::{Signature, Tensor, npz};
 
 use super::latency::Latency;
@@ -31,6 +31,24 @@ pub struct Request {
     pub milliseconds: u64,
     /// Where the outputs of the last run go.
     pub outputs: PathBuf,
+}
+
+impl Request {
+    /// Asks for a call of one row with made-up inputs; what differs is set by who asks, and the configuration, the time and the
+    /// place of the outputs by the tuning.
+    pub fn of(operand: &str, device: u32) -> Request {
+        Request {
+            operand: operand.to_owned(),
+            configuration: Configuration::plain(ProviderKind::Cpu),
+            device,
+            inputs: Vec::new(),
+            map: None,
+            batch: 1,
+            dims: Vec::new(),
+            milliseconds: 0,
+            outputs: PathBuf::new(),
+        }
+    }
 }
 
 /// Is what a trial answers.

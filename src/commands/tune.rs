@@ -3,7 +3,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::runtime::tune::{Deviation, Effort, Outcome, Trial, tolerance};
-use crate::runtime::{Configuration, ProviderKind, ProviderOrder};
+use crate::runtime::{Configuration, ProviderOrder};
 use crate::term::{Align, Table, duration};
 
 use super::answer::milliseconds;
@@ -64,15 +64,10 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
     }
     let subject = Subject::open(&args.operand, context)?;
     let request = Request {
-        operand: args.operand.clone(),
-        configuration: Configuration::plain(ProviderKind::Cpu),
-        device: args.device,
         inputs: args.inputs,
-        map: None,
         batch: args.batch,
         dims: args.dims,
-        milliseconds: 0,
-        outputs: Default::default(),
+        ..Request::of(&args.operand, args.device)
     };
     let shapes = shapes(&request, &subject)?;
     let effort = if args.short { Effort::Short } else { Effort::Full };

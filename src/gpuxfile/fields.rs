@@ -29,6 +29,7 @@ pub(super) struct Fields<'n> {
 }
 
 impl<'n> Field<'n> {
+    /// Makes an error of a problem at this place.
     pub fn error(&self, problem: Problem) -> Error {
         // Nothing has no place of its own: the key shows it.
         let span = match is_null(self.node) {
@@ -202,6 +203,9 @@ impl<'n> Field<'n> {
         }))
     }
 
+    /// Refuses control characters other than those allowed.
+    ///
+    /// Errors: the first that is found, at its place.
     pub fn refuse_control(&self, text: &str, allowed: &[char]) -> Result<(), Error> {
         match text.chars().find(|c| c.is_control() && !allowed.contains(c)) {
             Some(character) => Err(self.error(Problem::ControlCharacter {
@@ -298,6 +302,7 @@ impl<'n> Field<'n> {
             .map_err(|fault| self.path_error(text, fault))
     }
 
+    /// Makes an error of a path that is none.
     pub fn path_error(&self, text: &str, fault: PathFault) -> Error {
         self.error(Problem::Path {
             path: printable(text),
@@ -305,6 +310,7 @@ impl<'n> Field<'n> {
         })
     }
 
+    /// Joins a value to this place.
     pub fn located<T>(&self, value: T) -> Located<T> {
         Located::new(value, self.node.span)
     }

@@ -46,6 +46,7 @@ pub fn graph(model: &mut ModelProto) -> &mut GraphProto {
     model.graph.as_mut().unwrap()
 }
 
+/// Makes the import of an operator set.
 pub fn opset(domain: &str, version: i64) -> OperatorSetIdProto {
     OperatorSetIdProto {
         domain: Some(domain.into()),
@@ -53,6 +54,7 @@ pub fn opset(domain: &str, version: i64) -> OperatorSetIdProto {
     }
 }
 
+/// Makes a node.
 pub fn node(op_type: &str, inputs: &[&str], outputs: &[&str]) -> NodeProto {
     let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     NodeProto {
@@ -71,11 +73,13 @@ pub fn foreign_node(domain: &str, op_type: &str, outputs: &[&str]) -> NodeProto 
     }
 }
 
+/// Gives a node with an attribute more.
 pub fn with(mut node: NodeProto, attribute: AttributeProto) -> NodeProto {
     node.attribute.push(attribute);
     node
 }
 
+/// Makes an attribute of a whole number.
 pub fn int(name: &str, value: i64) -> AttributeProto {
     AttributeProto {
         name: Some(name.into()),
@@ -85,6 +89,7 @@ pub fn int(name: &str, value: i64) -> AttributeProto {
     }
 }
 
+/// Makes an attribute of whole numbers.
 pub fn ints(name: &str, values: &[i64]) -> AttributeProto {
     AttributeProto {
         name: Some(name.into()),
@@ -94,6 +99,7 @@ pub fn ints(name: &str, values: &[i64]) -> AttributeProto {
     }
 }
 
+/// Makes an attribute of a tensor.
 pub fn tensor_attribute(name: &str, tensor: TensorProto) -> AttributeProto {
     AttributeProto {
         name: Some(name.into()),
@@ -103,6 +109,7 @@ pub fn tensor_attribute(name: &str, tensor: TensorProto) -> AttributeProto {
     }
 }
 
+/// Makes an attribute of a graph.
 pub fn graph_attribute(name: &str, graph: GraphProto) -> AttributeProto {
     AttributeProto {
         name: Some(name.into()),

@@ -23,6 +23,9 @@ enum Work {
 }
 
 impl InputSteps {
+    /// Gets the steps of an input ready, for the inputs of the model that they feed.
+    ///
+    /// Errors: a side file that is missing or not what it should be.
     pub fn new(
         pipeline: &InputPipeline,
         feeds: Vec<Feed>,
@@ -50,6 +53,7 @@ impl InputSteps {
         })
     }
 
+    /// Gives what a person gives for them.
     pub fn source(&self) -> Source {
         Source {
             name: self.name.clone(),
@@ -61,6 +65,7 @@ impl InputSteps {
         }
     }
 
+    /// Gives the inputs of the model that they feed.
     pub fn feeds(&self) -> &[Feed] {
         &self.feeds
     }

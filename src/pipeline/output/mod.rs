@@ -44,6 +44,9 @@ enum Made {
 }
 
 impl OutputSteps {
+    /// Gets the steps of an output ready.
+    ///
+    /// Errors: an output or input that the model lacks, a side file that is missing or not what it should be.
     pub fn new(
         pipeline: &OutputPipeline,
         gpuxfile: &Gpuxfile,
@@ -84,10 +87,12 @@ impl OutputSteps {
         })
     }
 
+    /// Names the output.
     pub fn name(&self) -> &str {
         &self.name
     }
 
+    /// Says what the answers will be.
     pub fn kind(&self) -> AnswerKind {
         let mut kind = AnswerKind::Numbers;
         for step in &self.steps {
@@ -108,6 +113,7 @@ impl OutputSteps {
         self.steps.iter().any(|step| matches!(step, Step::MeanPool { .. }))
     }
 
+    /// Tells whether the answer to one request depends on the others of the call.
     pub fn compares(&self) -> bool {
         self.steps
             .iter()

@@ -102,10 +102,12 @@ fn rows_of(job: &Job) -> u64 {
 }
 
 impl Queue {
+    /// Counts the requests that wait.
     pub fn len(&self) -> usize {
         self.classes.values().map(|class| class.jobs.len()).sum()
     }
 
+    /// Puts a request behind those of its urgency, in its tenant's turn.
     pub fn push(&mut self, urgency: u64, job: Job) {
         *self.waiting.entry(Arc::clone(&job.tenant)).or_default() += 1;
         let class = self.classes.entry(urgency).or_default();

@@ -57,6 +57,7 @@ pub fn shown_path(path: &str) -> String {
 }
 
 impl Recording {
+    /// Begins the record of a request that was heard.
     pub fn new(shared: Arc<Shared>, heard: Heard, notes: Notes) -> Self {
         Recording {
             shared,

@@ -59,6 +59,7 @@ pub enum Made {
 pub struct Malformed;
 
 impl Order {
+    /// Writes it as a message.
     pub fn encode(&self) -> Vec<u8> {
         let mut to = Vec::with_capacity(64);
         to.extend(self.call.to_le_bytes());
@@ -69,6 +70,9 @@ impl Order {
         to
     }
 
+    /// Reads it from a message.
+    ///
+    /// Errors: bytes that are none, or that go on behind it.
     pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut from = Reader(bytes);
         let order = Order {
@@ -86,6 +90,7 @@ impl Order {
 }
 
 impl Outcome {
+    /// Writes it as a message; a text too long for one is cut off.
     pub fn encode(&self) -> Vec<u8> {
         let mut to = Vec::with_capacity(64);
         to.extend(self.call.to_le_bytes());
@@ -116,6 +121,9 @@ impl Outcome {
         to
     }
 
+    /// Reads it from a message.
+    ///
+    /// Errors: bytes that are none, or that go on behind it.
     pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut from = Reader(bytes);
         let call = from.u64()?;

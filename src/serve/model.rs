@@ -29,7 +29,7 @@ pub struct Settings {
 }
 
 /// How many numbers of rows a device gets ready for beside that of one.
-const SIZES: u32 = 4;
+const SIZES: u32 = 3;
 
 impl Settings {
     /// Gives how many rows a call of `rows` joined ones is filled up to.

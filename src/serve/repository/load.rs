@@ -1,11 +1,12 @@
 //! Loading, replacing, unloading and letting sleep. All of it blocks, and is done on threads of its own.
 
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{Look, ModelSource, Repository, SourceError, State, lock};
 use crate::runtime::{Cancel, Value};
-use crate::serve::{Error, Event, Loaded, Model};
+use crate::serve::{Error, Event, Fault, Loaded, Model};
 
 /// Says what becomes of a model that sleeps when it is to be replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +18,7 @@ enum Sleepers {
 }
 
 /// How long the calls before a model is ready may take.
-const WARM_UP: Duration = Duration::from_secs(60);
+const WARM_UP: Duration = Duration::from_secs(180);
 
 impl Repository {
     /// Loads every model of the source, one after the other; a model that fails does not keep the others from coming.
@@ -213,14 +214,26 @@ fn not_loaded(name: &str, error: SourceError) -> Error {
 /// Loads a model and lets each of its instances answer what it must before it is ready.
 fn warmed(source: &dyn ModelSource, name: &str, version: &str) -> Result<Loaded, SourceError> {
     let mut loaded = source.load(name, version)?;
-    let calls = std::mem::take(&mut loaded.warm_up);
-    for inputs in calls {
-        let inputs: Vec<Value> = inputs.into_iter().map(Value::from).collect();
-        for executor in &mut loaded.executors {
-            let deadline = Some(Instant::now() + WARM_UP);
-            let answered = executor.run(&inputs, deadline, &Cancel::default());
-            answered.map_err(|fault| SourceError(format!("it does not answer the call that warms it up: {fault}")))?;
-        }
+    // A device finds its plan in the first call of a size, and records it in the second.
+    let times = if loaded.settings.even_batches { 2 } else { 1 };
+    for inputs in std::mem::take(&mut loaded.warm_up) {
+        // Beside each other: what a device compiles keeps one core busy for an instance, and for many seconds.
+        let answered: Result<Vec<()>, Fault> = thread::scope(|scope| {
+            let started: Vec<_> = loaded
+                .executors
+                .iter_mut()
+                .map(|executor| {
+                    let inputs: Vec<Value> = inputs.iter().cloned().map(Value::from).collect();
+                    scope.spawn(move || {
+                        let deadline = Some(Instant::now() + WARM_UP);
+                        (0..times).try_for_each(|_| executor.run(&inputs, deadline, &Cancel::default()).map(drop))
+                    })
+                })
+                .collect();
+            let ended = started.into_iter().map(|warming| warming.join());
+            ended.map(|ended| ended.unwrap_or(Err(Fault::Lost))).collect()
+        });
+        answered.map_err(|fault| SourceError(format!("it does not answer the call that warms it up: {fault}")))?;
     }
     Ok(loaded)
 }

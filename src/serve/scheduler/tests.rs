@@ -77,7 +77,7 @@ fn sizes_that_a_device_gets_ready_for_are_few() {
         ..Settings::default()
     };
     let sizes = |settings: Settings| settings.warm_sizes().collect::<Vec<_>>();
-    assert_eq!(sizes(settings(64, true)), [1, 8, 16, 32, 64]);
+    assert_eq!(sizes(settings(64, true)), [1, 16, 32, 64]);
     assert_eq!(sizes(settings(6, true)), [1, 3, 6]);
     assert_eq!(sizes(settings(1, true)), [1]);
     assert_eq!(sizes(settings(64, false)), [1]);

@@ -21,6 +21,9 @@ use super::Refusal;
 use super::pace::{Pace, Paced, SlowBody, Watched};
 use crate::serve::access::Tls;
 
+/// The largest frame of HTTP/2: tensors come in few. Units: bytes.
+const FRAME_BYTES: u32 = 256 << 10;
+
 /// Is a port that is listened on.
 pub struct Listener(TcpListener);
 
@@ -146,6 +149,7 @@ async fn exchange(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, 
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(bounds.streams)
+        .max_frame_size(FRAME_BYTES)
         .max_header_list_size(u32::try_from(bounds.head_bytes).unwrap_or(u32::MAX))
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(20));

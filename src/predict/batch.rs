@@ -38,6 +38,33 @@ pub struct Stack {
     pub shares: Shares,
 }
 
+/// Is several requests that are about to be one.
+#[derive(Debug)]
+pub struct Parts<'a> {
+    /// For each input the parts that join along dimension 0, one a request.
+    pub inputs: Vec<Vec<Part<'a>>>,
+    /// What of it is whose.
+    pub shares: Shares,
+}
+
+/// Is one request's part of an input.
+#[derive(Debug)]
+pub enum Part<'a> {
+    /// As it came.
+    Whole(&'a Tensor),
+    /// With its sequence filled up.
+    Filled(Tensor),
+}
+
+impl AsRef<Tensor> for Part<'_> {
+    fn as_ref(&self) -> &Tensor {
+        match self {
+            Part::Whole(tensor) => tensor,
+            Part::Filled(tensor) => tensor,
+        }
+    }
+}
+
 /// Says why requests to a model are not stacked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unstackable {
@@ -195,6 +222,24 @@ impl Stacking {
     ///
     /// Errors: requests that have different [`Key`]s, or none.
     pub fn stack(&self, requests: &[&[Tensor]]) -> Result<Stack, Error> {
+        let Parts { inputs, shares } = self.parts(requests)?;
+        let inputs = self.inputs.iter().zip(inputs).map(|(name, parts)| {
+            let parts: Vec<&Tensor> = parts.iter().map(AsRef::as_ref).collect();
+            Tensor::join_rows(&parts).map_err(|source| Error::Input {
+                name: name.clone(),
+                source,
+            })
+        });
+        Ok(Stack {
+            inputs: inputs.collect::<Result<_, _>>()?,
+            shares,
+        })
+    }
+
+    /// Prepares the inputs of several requests for being joined, each in the signature's order.
+    ///
+    /// Errors: as of [`Stacking::stack`].
+    pub fn parts<'a>(&self, requests: &[&'a [Tensor]]) -> Result<Parts<'a>, Error> {
         let rows = requests
             .iter()
             .enumerate()
@@ -203,26 +248,25 @@ impl Stacking {
         let lengths = requests.iter().map(|request| self.length(request)).collect();
         let lengths = self.lengths(lengths);
         let inputs = self.inputs.iter().enumerate().map(|(at, name)| {
-            let parts: Vec<&Tensor> = requests.iter().map(|request| &request[at]).collect();
             let fill = self.sequences.as_ref().and_then(|sequences| sequences.fill(at));
-            let filled: Vec<Tensor>;
-            let parts = match (fill, &lengths) {
-                (Some(fill), Some((_, longest))) => {
-                    let each = parts.iter().map(|part| part.fill_up(1, *longest, fill));
-                    filled = each.collect::<Result<_, _>>().map_err(|source| {
-                        let name = name.clone();
-                        Error::FillUp { name, source }
-                    })?;
-                    filled.iter().collect()
-                }
-                _ => parts,
-            };
-            Tensor::join_rows(&parts).map_err(|source| Error::Input {
-                name: name.clone(),
-                source,
-            })
+            let parts = requests.iter().map(|request| match (fill, &lengths) {
+                (Some(fill), Some((_, longest))) => request[at].fill_up(1, *longest, fill).map(Part::Filled),
+                _ => Ok(Part::Whole(&request[at])),
+            });
+            let parts: Vec<Part<'a>> = parts.collect::<Result<_, _>>().map_err(|source| {
+                let name = name.clone();
+                Error::FillUp { name, source }
+            })?;
+            let all: Vec<&Tensor> = parts.iter().map(AsRef::as_ref).collect();
+            match Tensor::joined_shape(&all) {
+                Ok(_) => Ok(parts),
+                Err(source) => Err(Error::Input {
+                    name: name.clone(),
+                    source,
+                }),
+            }
         });
-        Ok(Stack {
+        Ok(Parts {
             inputs: inputs.collect::<Result<_, _>>()?,
             shares: Shares { rows, lengths },
         })

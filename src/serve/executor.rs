@@ -14,6 +14,22 @@ pub trait Executor: Send {
     /// Errors: [`Fault`]; the executor stays usable.
     fn run(&mut self, inputs: &[Value], deadline: Option<Instant>, cancel: &Cancel) -> Result<Vec<Tensor>, Fault>;
 
+    /// Answers one call whose inputs lie in several parts, which join along dimension 0; what need not join them first does not.
+    ///
+    /// Errors: as of [`Executor::run`]; parts that do not join.
+    fn run_parts(
+        &mut self,
+        inputs: &[Vec<&Tensor>],
+        deadline: Option<Instant>,
+        cancel: &Cancel,
+    ) -> Result<Vec<Tensor>, Fault> {
+        let joined = inputs.iter().map(|parts| Tensor::join_rows(parts).map(Value::from));
+        let joined: Vec<Value> = joined
+            .collect::<Result<_, _>>()
+            .map_err(|error| Fault::Refused(error.to_string()))?;
+        self.run(&joined, deadline, cancel)
+    }
+
     /// Generates text; `listen` is told each part when it is certain, and may end it.
     ///
     /// Errors: [`Fault`], where the model generates none too; the executor stays usable.

@@ -5,7 +5,7 @@
 use half::{bf16, f16};
 
 use super::value::count;
-use super::{DType, Data, Tensor, TensorError};
+use super::{DType, Data, Element, Tensor, TensorError};
 
 /// Says why bytes do not make a tensor.
 #[derive(Debug, thiserror::Error)]
@@ -52,15 +52,36 @@ pub fn fill(
     shape: &[usize],
     read: impl FnOnce(&mut [u8]) -> std::io::Result<()>,
 ) -> Result<Tensor, Error> {
-    fn numbers<T: bytemuck::Pod>(
-        count: usize,
+    fill_again(None, dtype, shape, read)
+}
+
+/// Makes a tensor whose elements `read` writes in place, in the memory of one that is no longer needed where it has the type.
+///
+/// Errors: as of [`fill`].
+pub fn fill_again(
+    spare: Option<Tensor>,
+    dtype: DType,
+    shape: &[usize],
+    read: impl FnOnce(&mut [u8]) -> std::io::Result<()>,
+) -> Result<Tensor, Error> {
+    fn numbers<T: bytemuck::Pod + Element>(
+        (count, spare): (usize, Option<Data>),
         read: impl FnOnce(&mut [u8]) -> std::io::Result<()>,
     ) -> Result<Vec<T>, Error> {
-        let mut elements = vec![<T as bytemuck::Zeroable>::zeroed(); count];
+        let spare: Option<Vec<T>> = spare.and_then(|data| T::take(data).ok());
+        let mut elements = match spare {
+            Some(mut elements) if elements.capacity() >= count => {
+                elements.resize(count, T::zeroed());
+                elements
+            }
+            // Memory that the system has just filled with zeros need not be filled again.
+            _ => vec![T::zeroed(); count],
+        };
         read(bytemuck::cast_slice_mut(&mut elements)).map_err(Error::Read)?;
         Ok(elements)
     }
     let count = count(shape).ok_or_else(|| TensorError::Overflow(shape.to_vec()))?;
+    let count = (count, spare.map(|tensor| tensor.into_parts().1));
     let data = match dtype {
         DType::F16 => Data::F16(numbers::<f16>(count, read)?),
         DType::BF16 => Data::BF16(numbers::<bf16>(count, read)?),
@@ -75,7 +96,7 @@ pub fn fill(
         DType::U32 => Data::U32(numbers(count, read)?),
         DType::U64 => Data::U64(numbers(count, read)?),
         DType::Bool => {
-            let flags: Vec<u8> = numbers(count, read)?;
+            let flags: Vec<u8> = numbers((count.0, None), read)?;
             if flags.iter().any(|&flag| flag > 1) {
                 return Err(Error::Bool);
             }
@@ -101,6 +122,16 @@ mod tests {
                 return Ok(());
             };
             let again = fill(tensor.dtype(), tensor.shape(), |to| {
+                to.copy_from_slice(own);
+                Ok(())
+            });
+            prop_assert!(same(&again.unwrap(), &tensor));
+        }
+
+        #[test]
+        fn memory_of_another_tensor_takes_nothing_of_it_along(spare in any_tensor(), tensor in any_tensor()) {
+            let Some(own) = bytes(&tensor) else { return Ok(()) };
+            let again = fill_again(Some(spare), tensor.dtype(), tensor.shape(), |to| {
                 to.copy_from_slice(own);
                 Ok(())
             });

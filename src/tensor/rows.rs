@@ -28,11 +28,10 @@ pub enum RowsError {
 }
 
 impl Tensor {
-    /// Joins tensors along their first dimension, in order.
+    /// Gives the shape of tensors joined along their first dimension.
     ///
-    /// Shape: that of each, with the first sizes added.
     /// Errors: [`RowsError`] where there is none, one is a scalar, or types or other dimensions differ.
-    pub fn join_rows(parts: &[&Tensor]) -> Result<Tensor, RowsError> {
+    pub fn joined_shape(parts: &[&Tensor]) -> Result<Vec<usize>, RowsError> {
         let first = *parts.first().ok_or(RowsError::Nothing)?;
         let (_, inner) = first.shape().split_first().ok_or(RowsError::Scalar)?;
         let mut rows = 0usize;
@@ -47,6 +46,15 @@ impl Tensor {
         }
         let mut shape = first.shape().to_vec();
         shape[0] = rows;
+        Ok(shape)
+    }
+
+    /// Joins tensors along their first dimension, in order.
+    ///
+    /// Shape: [`Tensor::joined_shape`]. Errors: as there.
+    pub fn join_rows(parts: &[&Tensor]) -> Result<Tensor, RowsError> {
+        let shape = Tensor::joined_shape(parts)?;
+        let first = *parts.first().ok_or(RowsError::Nothing)?;
         for_dtype!(first.dtype(), T => {
             let mut elements: Vec<T> = Vec::with_capacity(parts.iter().map(|part| part.data().len()).sum());
             for part in parts {

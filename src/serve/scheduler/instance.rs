@@ -99,10 +99,14 @@ fn together(
         _ => first_row(requests[0]).ok_or(None)?,
     };
     requests.extend(std::iter::repeat_n(row.as_slice(), filler));
-    let stack = stacking.stack(&requests).map_err(|_| None)?;
+    let stack = stacking.parts(&requests).map_err(|_| None)?;
+    let inputs = stack.inputs.iter();
+    let inputs: Vec<Vec<&Tensor>> = inputs.map(|parts| parts.iter().map(AsRef::as_ref).collect()).collect();
     // The first deadline ends the call for all; those that have time left are then answered alone.
     let deadline = jobs.iter().filter_map(|job| job.deadline).min();
-    let outputs = run(executor, stack.inputs, deadline, &Cancel::default()).map_err(Some)?;
+    let outputs = executor
+        .run_parts(&inputs, deadline, &Cancel::default())
+        .map_err(Some)?;
     let answers = stacking.unstack(outputs, &stack.shares).map_err(|_| {
         shared.mixes_rows.store(true, Ordering::Relaxed);
         None

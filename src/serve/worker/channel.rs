@@ -50,36 +50,43 @@ impl Channel {
         }
     }
 
-    /// Puts tensors behind the next message, or into the memory that this end writes.
-    pub fn put<'t>(&mut self, tensors: impl IntoIterator<Item = &'t Tensor>) -> io::Result<Vec<Placed>> {
+    /// Puts tensors behind the next message, or into the memory that this end writes. Each may lie in several parts, which join
+    /// along dimension 0: they are written one behind the other.
+    pub fn put(&mut self, tensors: &[Vec<&Tensor>]) -> io::Result<Vec<Placed>> {
         self.outgoing.clear();
-        let all: Vec<(&Tensor, Cow<'t, [u8]>)> = tensors
-            .into_iter()
-            .map(|tensor| {
+        let mut placed = Vec::with_capacity(tensors.len());
+        let mut pieces = Vec::with_capacity(tensors.len());
+        for parts in tensors {
+            let mut size_bytes = 0;
+            for tensor in parts {
                 let bytes = memory::bytes(tensor).map(Cow::Borrowed);
                 let bytes = bytes.unwrap_or_else(|| {
                     let mut bytes = Vec::new();
                     oip::encode_binary(tensor, &mut bytes);
                     Cow::Owned(bytes)
                 });
-                (tensor, bytes)
-            })
-            .collect();
-        let is_small = all.iter().map(|(_, bytes)| bytes.len()).sum::<usize>() <= SMALL_BYTES;
+                size_bytes += bytes.len() as u64;
+                pieces.push(bytes);
+            }
+            let (dtype, shape) = match parts.as_slice() {
+                [tensor] => (tensor.dtype(), tensor.shape().to_vec()),
+                [first, ..] => (first.dtype(), Tensor::joined_shape(parts).map_err(invalid)?),
+                [] => return Err(invalid("a tensor has no parts")),
+            };
+            placed.push(Placed {
+                dtype,
+                shape,
+                size_bytes,
+            });
+        }
+        let is_small = placed.iter().map(|tensor| tensor.size_bytes).sum::<u64>() <= SMALL_BYTES as u64;
         let mut offset = 0;
-        let mut placed = Vec::with_capacity(all.len());
-        for (tensor, bytes) in all {
+        for bytes in pieces {
             match is_small {
                 true => self.outgoing.extend_from_slice(&bytes),
                 false => self.writes.write_at(&bytes, offset)?,
             }
-            let size_bytes = bytes.len() as u64;
-            offset += size_bytes;
-            placed.push(Placed {
-                dtype: tensor.dtype(),
-                shape: tensor.shape().to_vec(),
-                size_bytes,
-            });
+            offset += bytes.len() as u64;
         }
         Ok(placed)
     }
@@ -95,18 +102,20 @@ impl Channel {
         Ok(())
     }
 
-    /// Takes the tensors of the last message.
+    /// Takes the tensors of the last message, into the memory of those that are spare where it fits.
     ///
     /// `most_bytes` bounds what they may take together.
-    pub fn take(&self, placed: &[Placed], most_bytes: u64) -> io::Result<Vec<Tensor>> {
+    pub fn take(&self, placed: &[Placed], most_bytes: u64, spare: Vec<Tensor>) -> io::Result<Vec<Tensor>> {
         let mut offset = 0u64;
         let mut tensors = Vec::with_capacity(placed.len());
+        let mut spare = spare.into_iter();
         for Placed {
             dtype,
             shape,
             size_bytes,
         } in placed
         {
+            let spare = spare.next();
             let end = offset.checked_add(*size_bytes).filter(|&end| end <= most_bytes);
             let end = end.ok_or_else(|| invalid("the tensors are larger than any may be"))?;
             let tensor = if *dtype == DType::String {
@@ -120,7 +129,7 @@ impl Channel {
                 if needed != Some(*size_bytes) {
                     return Err(invalid("a tensor is not as large as its shape says"));
                 }
-                memory::fill(*dtype, shape, |to| self.read_at(to, offset)).map_err(invalid)?
+                memory::fill_again(spare, *dtype, shape, |to| self.read_at(to, offset)).map_err(invalid)?
             };
             offset = end;
             tensors.push(tensor);

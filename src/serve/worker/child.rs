@@ -16,7 +16,7 @@ use super::sandbox::restrict_calls;
 use super::wire::{Made, Malformed, Order, Outcome, signature_from_json, signature_to_json};
 use crate::runtime::{self, Cancel};
 use crate::serve::{Executor, Fault, GenerateCall, Loaded, Settings};
-use crate::tensor::Signature;
+use crate::tensor::{Signature, Tensor};
 
 /// Is what a worker says of the model that it has loaded.
 #[derive(Clone, Debug, PartialEq)]
@@ -170,10 +170,14 @@ impl Running {
     }
 }
 
+/// The largest inputs whose memory is kept for the next call. Units: bytes.
+const MOST_SPARE_BYTES: u64 = 64 << 20;
+
 fn answer_all(mut channel: Channel, mut executor: Box<dyn Executor>, running: &Running) {
+    let mut spare = Vec::new();
     while let Ok(Some(message)) = channel.receive(None) {
         let Ok(order) = Order::decode(&message) else { return };
-        let made = answer(&mut channel, executor.as_mut(), &order, running);
+        let made = answer(&mut channel, executor.as_mut(), (&order, &mut spare), running);
         let outcome = Outcome { call: order.call, made };
         if channel.send(&outcome.encode()).is_err() {
             return;
@@ -181,10 +185,18 @@ fn answer_all(mut channel: Channel, mut executor: Box<dyn Executor>, running: &R
     }
 }
 
-fn answer(channel: &mut Channel, executor: &mut dyn Executor, order: &Order, running: &Running) -> Result<Made, Fault> {
+/// Answers one call; its inputs lie in the memory of those before where that is spare, and are spare after it.
+fn answer(
+    channel: &mut Channel,
+    executor: &mut dyn Executor,
+    (order, spare): (&Order, &mut Vec<Tensor>),
+    running: &Running,
+) -> Result<Made, Fault> {
     let broken = |error: io::Error| Fault::Failed(format!("tensors do not pass between the processes: {error}"));
     let cancel = running.start(order.call);
-    let inputs = channel.take(&order.inputs, u64::MAX).map_err(broken)?;
+    let inputs = channel
+        .take(&order.inputs, u64::MAX, std::mem::take(spare))
+        .map_err(broken)?;
     let deadline = order
         .allowed_us
         .map(|allowed| Instant::now() + Duration::from_micros(allowed));
@@ -208,6 +220,11 @@ fn answer(channel: &mut Channel, executor: &mut dyn Executor, order: &Order, run
         return generated.map(Made::Text);
     }
     let inputs: Vec<runtime::Value> = inputs.into_iter().map(Into::into).collect();
-    let outputs = executor.run(&inputs, deadline, &cancel)?;
+    let outputs = executor.run(&inputs, deadline, &cancel);
+    if order.inputs.iter().map(|input| input.size_bytes).sum::<u64>() <= MOST_SPARE_BYTES {
+        spare.extend(inputs.into_iter().filter_map(runtime::Value::into_host));
+    }
+    let outputs = outputs?;
+    let outputs: Vec<Vec<&Tensor>> = outputs.iter().map(|tensor| vec![tensor]).collect();
     channel.put(&outputs).map(Made::Outputs).map_err(broken)
 }

@@ -53,9 +53,9 @@ impl RemoteExecutor {
     }
 
     /// Sends a call, and takes what comes of it; parts of a text go to `listen`.
-    fn call<'t>(
+    fn call(
         &mut self,
-        inputs: impl Iterator<Item = &'t Tensor>,
+        inputs: &[Vec<&Tensor>],
         most_tokens: Option<u64>,
         (deadline, cancel): (Option<Instant>, &Cancel),
         listen: &mut dyn FnMut(&str) -> ControlFlow<()>,
@@ -93,7 +93,7 @@ impl RemoteExecutor {
                 return Err(Broken::Lost);
             }
             return Ok(match outcome.made {
-                Ok(Made::Outputs(placed)) => Ok(Answer::Outputs(line.channel.take(&placed, most_bytes)?)),
+                Ok(Made::Outputs(placed)) => Ok(Answer::Outputs(line.channel.take(&placed, most_bytes, Vec::new())?)),
                 Ok(Made::Text(generated)) => Ok(Answer::Text(generated)),
                 Ok(Made::Part(part)) => {
                     if listen(&part).is_break() {
@@ -141,8 +141,21 @@ impl From<io::Error> for Broken {
 
 impl Executor for RemoteExecutor {
     fn run(&mut self, inputs: &[Value], deadline: Option<Instant>, cancel: &Cancel) -> Result<Vec<Tensor>, Fault> {
+        let inputs: Vec<Vec<&Tensor>> = inputs
+            .iter()
+            .filter_map(Value::as_host)
+            .map(|tensor| vec![tensor])
+            .collect();
+        self.run_parts(&inputs, deadline, cancel)
+    }
+
+    fn run_parts(
+        &mut self,
+        inputs: &[Vec<&Tensor>],
+        deadline: Option<Instant>,
+        cancel: &Cancel,
+    ) -> Result<Vec<Tensor>, Fault> {
         self.calls += 1;
-        let inputs = inputs.iter().filter_map(Value::as_host);
         let answer = self.call(inputs, None, (deadline, cancel), &mut |_| ControlFlow::Continue(()));
         match self.settle(answer)? {
             Answer::Outputs(outputs) => Ok(outputs),
@@ -157,7 +170,8 @@ impl Executor for RemoteExecutor {
     ) -> Result<Generated, Fault> {
         self.calls += 1;
         let bounds = (call.deadline, call.cancel);
-        let answer = self.call(call.inputs.iter(), Some(call.most_tokens), bounds, listen);
+        let inputs: Vec<Vec<&Tensor>> = call.inputs.iter().map(|tensor| vec![tensor]).collect();
+        let answer = self.call(&inputs, Some(call.most_tokens), bounds, listen);
         match self.settle(answer)? {
             Answer::Text(generated) => Ok(generated),
             Answer::Outputs(_) => Err(Fault::Failed(OUT_OF_TURN.to_owned())),

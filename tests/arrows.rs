@@ -46,6 +46,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("tonic", &["serve"]),
     ("clap", &["cli", "commands"]),
     ("image", &["pipeline"]),
+    ("libjpeg_turbo_rs", &["pipeline"]),
     ("tokenizers", &["pipeline"]),
     ("symphonia", &["pipeline"]),
 ];

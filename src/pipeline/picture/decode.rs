@@ -3,7 +3,7 @@ use std::io::Cursor;
 use image::metadata::Orientation;
 use image::{DynamicImage, ExtendedColorType, ImageBuffer, ImageDecoder, ImageFormat, ImageReader};
 
-use super::{PictureError, Raster};
+use super::{PictureError, Raster, jpeg};
 
 /// Bounds what a picture may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,9 +40,15 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster, PictureError> {
     if !known {
         return Err(PictureError::Unknown);
     }
-    if format == ImageFormat::Jpeg {
-        check_jpeg(bytes)?;
-    }
+    let (raster, orientation) = match format {
+        ImageFormat::Jpeg => jpeg::decode(bytes, limits)?,
+        format => decode_as(format, bytes, limits)?,
+    };
+    Ok(upright(raster, orientation))
+}
+
+/// Decodes a picture of any other form, and tells how its camera was held.
+fn decode_as(format: ImageFormat, bytes: &[u8], limits: &Limits) -> Result<(Raster, Orientation), PictureError> {
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     let mut bounds = image::Limits::default();
     // Ten bytes a pixel hold 16 bits of four channels, and what a decoder keeps beside them.
@@ -50,16 +56,7 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster, PictureError> {
     reader.limits(bounds);
     let mut decoder = reader.into_decoder().map_err(told)?;
     let (width, height) = decoder.dimensions();
-    if width == 0 || height == 0 {
-        return Err(PictureError::NoPixels { width, height });
-    }
-    if u64::from(width) * u64::from(height) > limits.pixels {
-        return Err(PictureError::TooLarge {
-            width,
-            height,
-            limit: limits.pixels / 1_000_000,
-        });
-    }
+    check_size((width, height), limits)?;
     if matches!(
         decoder.original_color_type(),
         ExtendedColorType::Cmyk8 | ExtendedColorType::Cmyk16
@@ -86,7 +83,22 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster, PictureError> {
         channels,
         data,
     };
-    Ok(upright(raster, orientation))
+    Ok((raster, orientation))
+}
+
+/// Refuses a picture without pixels, and one of too many.
+pub(super) fn check_size((width, height): (u32, u32), limits: &Limits) -> Result<(), PictureError> {
+    if width == 0 || height == 0 {
+        return Err(PictureError::NoPixels { width, height });
+    }
+    if u64::from(width) * u64::from(height) > limits.pixels {
+        return Err(PictureError::TooLarge {
+            width,
+            height,
+            limit: limits.pixels / 1_000_000,
+        });
+    }
+    Ok(())
 }
 
 /// Tells a file that ends too early from one that is damaged.
@@ -96,35 +108,6 @@ fn told(error: image::ImageError) -> PictureError {
             PictureError::Truncated
         }
         _ => PictureError::Decode(error),
-    }
-}
-
-/// Looks at the segments of a JPEG for what its decoder passes over: colours of print, and a missing end.
-fn check_jpeg(bytes: &[u8]) -> Result<(), PictureError> {
-    let mut at = 2;
-    while let Some(&[0xff, marker]) = bytes.get(at..at + 2) {
-        match marker {
-            // Fill bytes before a marker.
-            0xff => {
-                at += 1;
-                continue;
-            }
-            0xda => break,
-            0xc0..=0xcf if !matches!(marker, 0xc4 | 0xc8 | 0xcc) && bytes.get(at + 9) == Some(&4) => {
-                return Err(PictureError::Colors("the colours of print (CMYK)"));
-            }
-            _ => {}
-        }
-        let Some(&[high, low]) = bytes.get(at + 2..at + 4) else {
-            return Err(PictureError::Truncated);
-        };
-        at += 2 + usize::from(u16::from_be_bytes([high, low]));
-    }
-    // In what follows, these two bytes stand together at the end of the picture alone.
-    let scan = bytes.get(at..).unwrap_or_default();
-    match scan.windows(2).rposition(|pair| pair == [0xff, 0xd9]) {
-        Some(_) => Ok(()),
-        None => Err(PictureError::Truncated),
     }
 }
 

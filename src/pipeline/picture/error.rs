@@ -10,6 +10,9 @@ pub enum PictureError {
     /// The picture is of a kind that has no plain colours.
     #[error("the picture has {0}; convert it to RGB first")]
     Colors(&'static str),
+    /// The values of the picture are finer than those that are read.
+    #[error("the picture has {0} bits a channel, and gpux reads JPEGs of 8; convert it first")]
+    Depth(u8),
     /// The picture is too large.
     #[error("the picture has {width} × {height} pixels, and gpux decodes at most {limit} million")]
     TooLarge { width: u32, height: u32, limit: u64 },
@@ -22,6 +25,9 @@ pub enum PictureError {
     /// The picture is damaged, or of a form that the decoder does not know.
     #[error("the picture cannot be decoded")]
     Decode(#[from] image::ImageError),
+    /// The same of a JPEG.
+    #[error("the picture cannot be decoded")]
+    Jpeg(#[from] libjpeg_turbo_rs::JpegError),
     /// The picture cannot be resized.
     #[error("the picture cannot be resized from {from:?} to {to:?} pixels")]
     Resize { from: (u32, u32), to: (u32, u32) },

@@ -3,6 +3,7 @@
 mod decode;
 mod error;
 mod frame;
+mod jpeg;
 pub(super) mod letters;
 mod raster;
 mod resize;

@@ -36,6 +36,8 @@ fn a_picture_that_is_cut_off_is_said_to_be() {
     for name in [
         "photo.jpg",
         "progressive.jpg",
+        "jpegs/restarts-420.jpg",
+        "jpegs/progressive-422.jpg",
         "rgb.png",
         "sixteen.png",
         "lossless.webp",
@@ -84,6 +86,39 @@ fn what_is_no_picture_is_said_to_be_none() {
     );
 }
 
+/// A JPEG whose header says something else at a place of it: after the length, the bits, both sides, the number of colours.
+fn jpeg(at: usize, bytes: &[u8]) -> Vec<u8> {
+    let mut whole = fs::read(picture("photo.jpg")).unwrap();
+    let frame = whole.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap();
+    whole[frame + at..frame + at + bytes.len()].copy_from_slice(bytes);
+    whole
+}
+
+#[test]
+fn a_jpeg_of_twelve_bits_is_refused_by_them() {
+    assert_eq!(
+        fault(jpeg(4, &[12])),
+        "the picture has 12 bits a channel, and gpux reads JPEGs of 8; convert it first"
+    );
+}
+
+#[test]
+fn a_jpeg_whose_end_comes_before_its_last_row_is_cut_off() {
+    let whole = fs::read(picture("photo.jpg")).unwrap();
+    let early = [&whole[..whole.len() * 2 / 3], &[0xff, 0xd9]].concat();
+    assert_eq!(fault(early), "the picture is cut off: its file ends before it does");
+}
+
+#[test]
+fn a_jpeg_of_endless_passes_is_refused() {
+    let whole = fs::read(picture("progressive.jpg")).unwrap();
+    let (body, end) = whole.split_at(whole.len() - 2);
+    let scan = body.windows(2).rposition(|pair| pair == [0xff, 0xda]).unwrap();
+    let passes = body[scan..].repeat(200);
+    let text = fault([body, &passes, end].concat());
+    assert!(text.contains("cannot be decoded: ") && text.contains("limit"), "{text}");
+}
+
 /// A BMP that says it has so many pixels, and has none.
 fn bmp(width: i32, height: i32) -> Vec<u8> {
     let mut bytes = b"BM".to_vec();
@@ -107,14 +142,19 @@ fn png(width: u32, height: u32) -> Vec<u8> {
 
 #[test]
 fn a_picture_of_50000_by_50000_is_refused_before_it_is_decoded() {
-    for bytes in [bmp(50_000, 50_000), png(50_000, 50_000)] {
+    let side = 50_000u16.to_be_bytes();
+    for bytes in [
+        bmp(50_000, 50_000),
+        png(50_000, 50_000),
+        jpeg(5, &[side, side].concat()),
+    ] {
         let text = fault(bytes);
         assert!(
             text.contains("50000 × 50000 pixels, and gpux decodes at most 100 million"),
             "{text}"
         );
     }
-    for bytes in [bmp(0, 5), png(0, 0)] {
+    for bytes in [bmp(0, 5), png(0, 0), jpeg(7, &[0, 0])] {
         let text = fault(bytes);
         assert!(
             text.contains("nothing in it") || text.contains("cannot be decoded"),
@@ -135,6 +175,10 @@ fn any_byte_changed_in_a_picture_is_read_or_refused() {
         "rgb.bmp",
         "rgb.tiff",
         "turned.jpg",
+        "jpegs/chroma-440.jpg",
+        "jpegs/progressive-422.jpg",
+        "jpegs/restarts-420.jpg",
+        "jpegs/passes-420.jpg",
     ] {
         let whole = fs::read(picture(name)).unwrap();
         let step = (whole.len() / 120).max(1);

@@ -27,8 +27,9 @@ test-deps: ## The Python environment, models, registry and copier that the tests
 first-command: ## The first command of the README as it stands there, built for release
 	scripts/first-command.sh
 
-soak: test-deps ## The tests that kill a command at random moments, at their full counts, models of 3 GiB, and all of BERT
-	GPUX_SOAK=1 cargo $(RUN_TESTS) --locked --test it -- killed weights::large end_to_end::bert
+soak: test-deps ## The tests of random moments, faults and requests at their full counts, models of 3 GiB, and all of BERT
+	GPUX_SOAK=1 cargo $(RUN_TESTS) --locked --test it -- killed weights::large end_to_end::bert \
+		serve::sequences any_schedule_of_faults
 
 bench: test-deps ## Measures gpux against its yardsticks and writes docs/benchmarks.md
 	cargo build --locked --release --features yardstick --bin gpux --bin yardstick

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use serde_json::{Value, json};
 
-use super::channel::{Channel, invalid, receive, send};
+use super::channel::{Channel, invalid, receive, send, whole};
 use super::sandbox::restrict_calls;
 use super::wire::{Made, Malformed, Order, Outcome, signature_from_json, signature_to_json};
 use crate::runtime::{self, Cancel};
@@ -224,7 +224,5 @@ fn answer(
     if order.inputs.iter().map(|input| input.size_bytes).sum::<u64>() <= MOST_SPARE_BYTES {
         spare.extend(inputs.into_iter().filter_map(runtime::Value::into_host));
     }
-    let outputs = outputs?;
-    let outputs: Vec<Vec<&Tensor>> = outputs.iter().map(|tensor| vec![tensor]).collect();
-    channel.put(&outputs).map(Made::Outputs).map_err(broken)
+    channel.put(&whole(&outputs?)).map(Made::Outputs).map_err(broken)
 }

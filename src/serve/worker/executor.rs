@@ -4,7 +4,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::channel::send;
+use super::channel::{send, whole};
 use super::process::{Line, Shared};
 use super::wire::{Made, Order, Outcome};
 use crate::predict::generate::Generated;
@@ -141,11 +141,7 @@ impl From<io::Error> for Broken {
 
 impl Executor for RemoteExecutor {
     fn run(&mut self, inputs: &[Value], deadline: Option<Instant>, cancel: &Cancel) -> Result<Vec<Tensor>, Fault> {
-        let inputs: Vec<Vec<&Tensor>> = inputs
-            .iter()
-            .filter_map(Value::as_host)
-            .map(|tensor| vec![tensor])
-            .collect();
+        let inputs = whole(inputs.iter().filter_map(Value::as_host));
         self.run_parts(&inputs, deadline, cancel)
     }
 
@@ -170,7 +166,7 @@ impl Executor for RemoteExecutor {
     ) -> Result<Generated, Fault> {
         self.calls += 1;
         let bounds = (call.deadline, call.cancel);
-        let inputs: Vec<Vec<&Tensor>> = call.inputs.iter().map(|tensor| vec![tensor]).collect();
+        let inputs = whole(&call.inputs);
         let answer = self.call(&inputs, Some(call.most_tokens), bounds, listen);
         match self.settle(answer)? {
             Answer::Text(generated) => Ok(generated),

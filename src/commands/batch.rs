@@ -16,7 +16,6 @@ use crate::term::Progress;
 use super::answer::write_outputs;
 use super::failure::explain;
 use super::opened::Opened;
-use super::run::stream_options;
 use super::{Code, Context, Failure, OrFail};
 
 /// What a request came to: its outputs, or why there are none.
@@ -104,7 +103,8 @@ pub fn run_steps(
     let mut stdout = io::BufWriter::with_capacity(1 << 16, io::stdout().lock());
     let (mut count, mut failed) = (0u64, 0u64);
     let mut broken: Option<io::Error> = None;
-    predictor.stream(&mut opened, jobs, stream_options(size), |at, outcome| {
+    let options = opened.stream_options(size);
+    predictor.stream(&mut opened, jobs, options, |at, outcome| {
         count += 1;
         failed += u64::from(outcome.is_err());
         progress.advance(1);

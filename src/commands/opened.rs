@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::gpuxfile;
 use crate::oci::Digest;
-use crate::predict::Model;
+use crate::predict::{Model, StreamOptions};
 use crate::runtime::{
     self, Call, Cancel, Configuration, GraphCache, Limits, Optimization, Phase, ProviderKind, ProviderOrder, Refused,
     Requirement, Selection, Session, SessionOptions, Settings, Source, Value, Watchdog, select,
@@ -124,6 +124,8 @@ pub struct Opened {
     pub others: Vec<Box<dyn Session>>,
     /// The provider that runs it.
     pub provider: ProviderKind,
+    /// Threads of one operator, where they were said.
+    threads: Option<usize>,
     /// What the session was made with.
     pub settings: Settings,
     /// Whether tuning chose it.
@@ -161,7 +163,8 @@ impl Opened {
         let threads = args
             .threads
             .map(u64::from)
-            .or(wishes.and_then(|wishes| Some(wishes.threads.as_ref()?.value)));
+            .or(wishes.and_then(|wishes| Some(wishes.threads.as_ref()?.value)))
+            .and_then(|threads| usize::try_from(threads).ok());
         let asked = Limits {
             load: args.load_timeout.or(Limits::default().load),
             run: args.timeout,
@@ -196,7 +199,7 @@ impl Opened {
             order,
             require: args.require,
             session: SessionOptions {
-                threads: threads.and_then(|threads| usize::try_from(threads).ok()),
+                threads,
                 prepack: args.prepack.unwrap_or(purpose == Purpose::Many),
                 optimization: match purpose {
                     Purpose::Once if !args.cache_weights => Optimization::Extended,
@@ -254,6 +257,7 @@ impl Opened {
             session: selected.session,
             others,
             provider: selected.provider,
+            threads,
             settings: selected.settings,
             tuned: selected.tuned && args.configuration.is_none(),
             refused: selected.refused,
@@ -272,6 +276,31 @@ impl Opened {
         match words.as_slice() {
             [] => self.provider.to_string(),
             words => format!("{} ({})", self.provider, words.join(", ")),
+        }
+    }
+
+    /// Says how a stream of requests is prepared for this model, `batch` to a call: on the cores that it leaves free, or,
+    /// where it uses all of them, between its calls.
+    pub fn stream_options(&self, batch: usize) -> StreamOptions {
+        let cores = runtime::usable_threads();
+        let free = match self.provider.is_accelerator() {
+            true => cores,
+            false => cores.saturating_sub(self.threads.unwrap_or(cores)),
+        };
+        if free == 0 {
+            return StreamOptions {
+                batch,
+                threads: cores,
+                ahead: (2 * batch).max(16) + cores,
+                on_cores: true,
+            };
+        }
+        let threads = free.min(8);
+        StreamOptions {
+            batch,
+            threads,
+            ahead: 2 * batch + threads,
+            on_cores: false,
         }
     }
 

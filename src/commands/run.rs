@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use crate::fs;
 use crate::pipeline::{Pipeline, Record, annotate};
 use crate::predict::generate::Generator;
-use crate::predict::{self, Job, Outcome, Output, Predictor, StreamOptions};
-use crate::runtime::{self, Configuration, ProviderKind, Value};
+use crate::predict::{self, Job, Outcome, Output, Predictor};
+use crate::runtime::{Configuration, ProviderKind, Value};
 use crate::tensor::{Port, Signature, Tensor};
 use crate::term::{Progress, duration};
 
@@ -368,22 +368,13 @@ fn answer_all(
     let progress = Progress::steps(&context.term, "answered", given.len() as u64);
     let mut outcomes = Vec::with_capacity(given.len());
     let jobs: Vec<Job> = given.into_iter().map(|one| one.job).collect();
-    predictor.stream(opened, jobs.into_iter(), stream_options(batch), |_, outcome| {
+    let options = opened.stream_options(batch);
+    predictor.stream(opened, jobs.into_iter(), options, |_, outcome| {
         outcomes.push(outcome);
         progress.advance(1);
         ControlFlow::Continue(())
     });
     Ok(outcomes)
-}
-
-/// Says how a stream is prepared: on as many threads as there are cores, two calls ahead of the model.
-pub fn stream_options(batch: usize) -> StreamOptions {
-    let threads = runtime::usable_threads().clamp(1, 8);
-    StreamOptions {
-        batch,
-        threads,
-        ahead: 2 * batch + threads,
-    }
 }
 
 /// Takes an outcome for the answer.

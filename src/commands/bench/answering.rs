@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use super::{Args, Measured, Report, fitting};
 use crate::commands::given::{self, Arguments};
 use crate::commands::opened::Opened;
-use crate::commands::run::stream_options;
 use crate::commands::{Code, Context, Failure, OrFail};
 use crate::predict::{Job, Outcome, Predictor, Request};
 
@@ -106,7 +105,8 @@ fn answer(
     let mut times = Vec::with_capacity(calls);
     let mut failed = None;
     let mut last = Instant::now();
-    predictor.stream(opened, jobs, stream_options(batch), |at, outcome: Outcome| {
+    let options = opened.stream_options(batch);
+    predictor.stream(opened, jobs, options, |at, outcome: Outcome| {
         if let Err(error) = outcome {
             failed = Some(error);
             return ControlFlow::Break(());

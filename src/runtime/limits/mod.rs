@@ -20,8 +20,15 @@ use super::Error;
 /// The exit code of a process that broke a limit, as of `timeout(1)`.
 pub const EXIT_CODE: i32 = 124;
 
-/// How often the limits are looked at.
+/// How often the limits on time are looked at, and memory while a model is loaded.
 const INTERVAL: Duration = Duration::from_millis(20);
+
+/// Gives how long memory needs not be looked at: less the sooner it could be used up, since to look holds up a call.
+fn pause(room_bytes: u64) -> Duration {
+    /// How much memory a process fills at most. Units: bytes a millisecond.
+    const BYTES_PER_MS: u64 = 8_000_000;
+    Duration::from_millis((room_bytes / BYTES_PER_MS).clamp(5, 100))
+}
 
 /// Bounds what a model may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -180,12 +187,25 @@ impl Shared {
         if let Some(limit_bytes) = memory_bytes {
             allocator::arm(limit_bytes, &self);
         }
+        let mut next_look = Instant::now();
         while !self.closed.load(Ordering::Acquire) {
-            thread::park_timeout(self.time_left().map_or(INTERVAL, |(left, _)| left.min(INTERVAL)));
+            let mut rest = next_look.saturating_duration_since(Instant::now());
+            if self.limits.run.is_some() {
+                rest = rest.min(INTERVAL);
+            }
+            thread::park_timeout(self.time_left().map_or(rest, |(left, _)| left.min(rest)));
             if let Some((Duration::ZERO, broken)) = self.time_left() {
                 self.end(&broken);
             }
+            if Instant::now() < next_look {
+                continue;
+            }
             let used_bytes = self.measure();
+            let room_bytes = memory_bytes.unwrap_or(u64::MAX).saturating_sub(used_bytes);
+            next_look = Instant::now() + pause(room_bytes);
+            if self.is_in(Phase::Load) {
+                next_look = next_look.min(Instant::now() + INTERVAL);
+            }
             if let Some(limit_bytes) = memory_bytes
                 && used_bytes > limit_bytes
             {
@@ -197,13 +217,17 @@ impl Shared {
         }
     }
 
+    fn is_in(&self, phase: Phase) -> bool {
+        self.phase.load(Ordering::Relaxed) & 3 == phase as u64
+    }
+
     /// Gives how long the phase may still take, and what is broken when that is zero; `None` where it is not bounded.
     fn time_left(&self) -> Option<(Duration, Broken)> {
         let state = self.phase.load(Ordering::Relaxed);
-        let (limit, broken) = if state & 3 == Phase::Load as u64 {
+        let (limit, broken) = if self.is_in(Phase::Load) {
             let limit = self.limits.load?;
             (limit, Broken::LoadTime { limit })
-        } else if state & 3 == Phase::Run as u64 {
+        } else if self.is_in(Phase::Run) {
             let limit = self.limits.run?;
             (limit, Broken::RunTime { limit })
         } else {

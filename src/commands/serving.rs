@@ -11,7 +11,7 @@ use crate::runtime::Session;
 #[cfg(unix)]
 use crate::serve::worker::Worker;
 use crate::serve::{
-    Executor, Loaded, Look, ModelName, ModelSource, Moved, Settings, Skill, SourceError, Speaker, Version,
+    Executor, Loaded, Look, ModelName, ModelSource, Moved, OnCores, Settings, Skill, SourceError, Speaker, Version,
 };
 use crate::tensor::{Signature, Tensor};
 use crate::transfer;
@@ -390,14 +390,18 @@ impl Here<'_> {
         // A device gets ready for each size anew.
         settings.even_batches = opened.provider.has_devices();
         let provider = opened.provider.name().to_owned();
+        let mut is_on_cores = !opened.provider.is_accelerator();
         let (subject, first, watchdog) = opened.into_parts();
         let mut sessions = vec![first];
         for (at, subject) in others.into_iter().enumerate() {
-            sessions.push(self.open(subject, at + 1, rows)?.into_parts().1);
+            let opened = self.open(subject, at + 1, rows)?;
+            is_on_cores &= !opened.provider.is_accelerator();
+            sessions.push(opened.into_parts().1);
         }
         let executor = |mut sessions: Vec<Box<dyn Session>>| -> Box<dyn Executor> {
             match skill.as_ref() {
                 Skill::Generates(generator) => Box::new(Speaker::new(Arc::clone(generator), sessions)),
+                Skill::Answers(_) if is_on_cores => Box::new(OnCores(sessions.swap_remove(0))),
                 Skill::Answers(_) => Box::new(sessions.swap_remove(0)),
             }
         };

@@ -30,6 +30,24 @@ pub trait Executor: Send {
         self.run(&joined, deadline, cancel)
     }
 
+    /// Tells how many calls it may be given at once, where to give it each by itself costs more than a brisk one does.
+    fn most_at_once(&self) -> usize {
+        1
+    }
+
+    /// Answers several calls, each by itself; `answered` is told what each came to, in their order.
+    fn run_each(&mut self, calls: &[OneCall<'_>], answered: &mut dyn FnMut(Result<Vec<Tensor>, Fault>)) {
+        for call in calls {
+            let inputs: Vec<Vec<&Tensor>> = call.inputs.iter().map(|tensor| vec![tensor]).collect();
+            answered(self.run_parts(&inputs, call.deadline, call.cancel));
+        }
+    }
+
+    /// Tells whether any thread may use it, and at once: it waits for nothing but the processor.
+    fn runs_anywhere(&self) -> bool {
+        false
+    }
+
     /// Generates text; `listen` is told each part when it is certain, and may end it.
     ///
     /// Errors: [`Fault`], where the model generates none too; the executor stays usable.
@@ -40,6 +58,16 @@ pub trait Executor: Send {
     ) -> Result<Generated, Fault> {
         Err(Fault::Refused(NO_WORDS.to_owned()))
     }
+}
+
+/// Is one of several calls that an executor is given at once.
+pub struct OneCall<'a> {
+    /// Tensors in the signature's order.
+    pub inputs: &'a [Tensor],
+    /// When it must be done.
+    pub deadline: Option<Instant>,
+    /// Ends it at once.
+    pub cancel: &'a Cancel,
 }
 
 /// Is a wish for text.
@@ -87,6 +115,19 @@ impl Executor for Box<dyn Session> {
         };
         let values = Session::run(self.as_mut(), call)?;
         Ok(values.into_iter().filter_map(Value::into_host).collect())
+    }
+}
+
+/// Is a session that runs on the processor's cores alone, and so on any thread.
+pub struct OnCores(pub Box<dyn Session>);
+
+impl Executor for OnCores {
+    fn run(&mut self, inputs: &[Value], deadline: Option<Instant>, cancel: &Cancel) -> Result<Vec<Tensor>, Fault> {
+        Executor::run(&mut self.0, inputs, deadline, cancel)
+    }
+
+    fn runs_anywhere(&self) -> bool {
+        true
     }
 }
 

@@ -34,7 +34,7 @@ pub use access::{
 };
 pub use answering::StepTimes;
 pub use error::Error;
-pub use executor::{Executor, Fault, GenerateCall};
+pub use executor::{Executor, Fault, GenerateCall, OnCores, OneCall};
 pub use http::{Bounds, Origins};
 pub use metrics::{GpuUse, Gpus, Metrics, ModelMetrics, Statistics};
 pub use model::{Loaded, Memory, Model, Profile, Settings};

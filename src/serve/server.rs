@@ -17,6 +17,8 @@ use super::{Look, Metrics, ModelSource, Policy, Profile, Repository, SourceError
 /// Says how a server serves.
 #[derive(Clone, Debug)]
 pub struct ServerOptions {
+    /// Threads that speak with clients.
+    pub threads: usize,
     /// Where HTTP is spoken.
     pub http: SocketAddr,
     /// Where gRPC is spoken; `None` for nowhere.
@@ -114,6 +116,7 @@ pub fn run(options: &ServerOptions, source: Arc<dyn ModelSource>, tell: Tell) ->
     allow_files();
     let runtime = runtime::Builder::new_multi_thread()
         .enable_all()
+        .worker_threads(options.threads.max(1))
         .thread_name("serve")
         .build()
         .map_err(ServerError::Start)?;

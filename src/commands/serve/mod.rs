@@ -16,6 +16,7 @@ use crate::commands::opened::EngineArgs;
 use crate::commands::serving::{Here, Served, Wishes};
 use crate::commands::{Code, Context, Failure, OrFail};
 use crate::gpuxfile;
+use crate::runtime::usable_threads;
 #[cfg(unix)]
 use crate::serve::worker;
 use crate::serve::{self, Bounds, Event, ModelSource, Origins, ServerOptions, State};
@@ -139,6 +140,11 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
     let access = args.access.for_host(host, context)?;
     args.lifetimes.check_control(&access)?;
     let options = ServerOptions {
+        threads: match args.in_process {
+            true => usable_threads(),
+            // One core is left to the workers: on two, a second thread would only pass requests to and fro.
+            false => usable_threads() - 1,
+        },
         http: SocketAddr::new(host, args.port.or(own_port).unwrap_or(8000)),
         grpc: (!args.no_grpc).then(|| SocketAddr::new(host, args.grpc_port)),
         metrics: (!args.no_metrics).then(|| SocketAddr::new(host, args.metrics_port)),

@@ -4,22 +4,40 @@ use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::queue::{Job, Next};
-use super::{Answer, Shared, Times, Words};
+use super::queue::{Job, Next, Queue};
+use super::{Answer, Shared, Times, Words, lock};
 use crate::predict::generate::Generated;
 use crate::runtime::{Cancel, Value};
-use crate::serve::{Error, Executor, Fault, GenerateCall};
+use crate::serve::{Error, Executor, Fault, GenerateCall, OneCall};
 use crate::tensor::Tensor;
 
 /// Answers until the queue is closed and empty.
-pub(super) fn serve(shared: &Shared, mut executor: Box<dyn Executor>) {
-    while let Some(jobs) = wait(shared) {
-        answer(shared, executor.as_mut(), jobs);
+pub(super) fn serve(shared: &Shared, at: usize) {
+    let most = lock(&shared.executors[at])
+        .as_ref()
+        .map_or(1, |executor| executor.most_at_once());
+    while let Some(work) = wait(shared, most) {
+        let mut executor = lock(&shared.executors[at]);
+        match (executor.as_deref_mut(), work) {
+            (Some(executor), Work::Joined(jobs)) => answer_joined(shared, executor, jobs),
+            (Some(executor), Work::Each(jobs)) => answer_each(shared, executor, jobs),
+            (None, _) => break,
+        }
     }
+    // It ends on the thread that used it.
+    drop(lock(&shared.executors[at]).take());
 }
 
-/// Waits for requests that one call answers; `None` at the end.
-fn wait(shared: &Shared) -> Option<Vec<Job>> {
+/// Is what an instance has taken from the queue.
+enum Work {
+    /// Several requests that one call answers.
+    Joined(Vec<Job>),
+    /// Requests that are answered each by itself.
+    Each(Vec<Job>),
+}
+
+/// Waits for requests, of which up to `most` that are brisk are taken together; `None` at the end.
+fn wait(shared: &Shared, most: usize) -> Option<Work> {
     let mut state = shared.lock();
     loop {
         let now = Instant::now();
@@ -36,9 +54,16 @@ fn wait(shared: &Shared) -> Option<Vec<Job>> {
             joining.delay = Duration::ZERO;
         }
         state = match state.queue.next(joining, now) {
-            Next::Jobs(jobs) => {
+            Next::Jobs(mut jobs) => {
+                let work = match jobs.len() {
+                    1 => {
+                        take_brisk(shared, &mut state.queue, &mut jobs, most);
+                        Work::Each(jobs)
+                    }
+                    _ => Work::Joined(jobs),
+                };
                 shared.metrics.set_waiting(state.queue.len());
-                return Some(jobs);
+                return Some(work);
             }
             Next::Nothing if state.is_closed => return None,
             Next::Nothing => shared.changed.wait(state).unwrap_or_else(|poison| poison.into_inner()),
@@ -51,13 +76,55 @@ fn wait(shared: &Shared) -> Option<Vec<Job>> {
     }
 }
 
-fn answer(shared: &Shared, executor: &mut dyn Executor, jobs: Vec<Job>) {
+/// Takes further requests to be answered each by itself, where all are brisk: this instance's share of those that wait.
+fn take_brisk(shared: &Shared, queue: &mut Queue, jobs: &mut Vec<Job>, most: usize) {
+    /// The most bytes of inputs that are taken together, which a stream between processes holds.
+    const MOST_BYTES: u64 = 64 << 10;
+    let is_brisk = |job: &Job| job.words.is_none() && shared.brisk.is_expected(job.input_bytes);
+    if shared.joining().most_rows > 1 || !is_brisk(&jobs[0]) {
+        return;
+    }
+    let waiting = jobs.len() + queue.len();
+    let most = most.min(waiting.div_ceil(shared.executors.len()));
+    let mut left = MOST_BYTES.saturating_sub(jobs[0].input_bytes);
+    while jobs.len() < most {
+        let next = queue.next_if(|job| is_brisk(job) && job.input_bytes <= left);
+        let Some(job) = next else { return };
+        left -= job.input_bytes;
+        jobs.push(job);
+    }
+}
+
+/// Answers requests each by a call of its own, which are given to the executor together.
+fn answer_each(shared: &Shared, executor: &mut dyn Executor, mut jobs: Vec<Job>) {
     if jobs.len() == 1 {
         for job in jobs {
             answer_alone(shared, executor, job);
         }
         return;
     }
+    let mut began = Instant::now();
+    let inputs: Vec<Vec<Tensor>> = jobs.iter_mut().map(|job| std::mem::take(&mut job.inputs)).collect();
+    let cancels: Vec<Cancel> = jobs.iter().map(|job| job.cancel.clone()).collect();
+    let calls: Vec<OneCall<'_>> = jobs
+        .iter()
+        .zip(inputs.iter().zip(&cancels))
+        .map(|(job, (inputs, cancel))| OneCall {
+            inputs,
+            deadline: job.deadline,
+            cancel,
+        })
+        .collect();
+    let mut jobs = jobs.into_iter();
+    executor.run_each(&calls, &mut |outcome| {
+        let Some(job) = jobs.next() else { return };
+        let now = Instant::now();
+        conclude(shared, job, (began, now - began), outcome.map(Made::Outputs));
+        began = now;
+    });
+}
+
+fn answer_joined(shared: &Shared, executor: &mut dyn Executor, jobs: Vec<Job>) {
     let began = Instant::now();
     match together(shared, executor, &jobs) {
         Ok((answers, rows)) => {
@@ -124,14 +191,22 @@ fn first_row(request: &[Tensor]) -> Option<Vec<Tensor>> {
     rows.collect()
 }
 
-fn answer_alone(shared: &Shared, executor: &mut dyn Executor, mut job: Job) {
+/// Answers a request by a call of its own.
+pub(super) fn answer_alone(shared: &Shared, executor: &mut dyn Executor, mut job: Job) {
     let began = Instant::now();
     let inputs = std::mem::take(&mut job.inputs);
     let outcome = match job.words.take() {
         Some(words) => speak(executor, inputs, &words, &job),
         None => run(executor, inputs, job.deadline, &job.cancel).map(Made::Outputs),
     };
-    let infer = began.elapsed();
+    conclude(shared, job, (began, began.elapsed()), outcome);
+}
+
+/// Gives a request what came of its own call, and takes note of how long that took.
+fn conclude(shared: &Shared, job: Job, (began, infer): (Instant, Duration), outcome: Result<Made, Fault>) {
+    if outcome.is_ok() {
+        shared.brisk.note(job.input_bytes, infer);
+    }
     let rows = job.candidate.rows;
     shared.metrics.count_call(rows, infer);
     let outcome = outcome.map_err(|fault| shared.error(&job, fault));

@@ -1,11 +1,12 @@
 //! One bounded queue a model, and the instances that answer from it.
 
+mod brisk;
 mod instance;
 mod queue;
 #[cfg(test)]
 mod tests;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -18,6 +19,7 @@ use crate::predict::generate::Generated;
 use crate::runtime::Cancel;
 use crate::tensor::Tensor;
 
+use brisk::Brisk;
 use queue::{Job, Joining, Queue};
 
 /// Is a request to a model, its tensors in the signature's order.
@@ -90,6 +92,11 @@ struct Shared {
     /// Whether an answer has shown that the model mixes rows, so that requests are no longer joined.
     mixes_rows: AtomicBool,
     metrics: ModelMetrics,
+    /// That of each instance, which takes it along when it ends.
+    executors: Vec<Mutex<Option<Box<dyn Executor>>>>,
+    brisk: Brisk,
+    /// How many requests have no answer yet.
+    unanswered: AtomicUsize,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -126,6 +133,12 @@ impl Scheduler {
             stacking,
             mixes_rows: AtomicBool::new(false),
             metrics,
+            executors: executors
+                .into_iter()
+                .map(|executor| Mutex::new(Some(executor)))
+                .collect(),
+            brisk: Brisk::default(),
+            unanswered: AtomicUsize::new(0),
             state: Mutex::default(),
             changed: Condvar::new(),
         });
@@ -133,10 +146,10 @@ impl Scheduler {
             shared: Arc::clone(&shared),
             instances: Mutex::default(),
         };
-        for (at, executor) in executors.into_iter().enumerate() {
+        for at in 0..shared.executors.len() {
             let shared = Arc::clone(&shared);
             let thread = thread::Builder::new().name(format!("{name}/{at}"));
-            let handle = thread.spawn(move || instance::serve(&shared, executor))?;
+            let handle = thread.spawn(move || instance::serve(&shared, at))?;
             lock(&scheduler.instances).push(handle);
         }
         Ok(scheduler)
@@ -153,6 +166,7 @@ impl Scheduler {
         let waited = request.began.map_or(Duration::ZERO, |began| began.elapsed());
         let timeout = timeout.map(|timeout| timeout.saturating_sub(waited));
         let cancel = CancelOnDrop(Cancel::default());
+        let _counted = Counted::new(&self.shared.unanswered);
         let receiver = self.submit(request, timeout, cancel.0.clone())?;
         let lost = || Error::Lost(self.shared.name.clone());
         match timeout {
@@ -178,6 +192,7 @@ impl Scheduler {
         };
         let (answer, receiver) = oneshot::channel();
         let job = Job {
+            input_bytes: queue::size_of(&request.inputs),
             inputs: request.inputs,
             words: request.words,
             tenant: request.tenant,
@@ -210,6 +225,15 @@ impl Scheduler {
                 displaced.refuse(full);
             }
             self.shared.give_up(stale);
+        }
+        if state.queue.len() == 0
+            && let Some(mut executor) = self.shared.free_executor(&job)
+        {
+            drop(state);
+            if let Some(executor) = executor.as_deref_mut() {
+                instance::answer_alone(&self.shared, executor, job);
+            }
+            return Ok(receiver);
         }
         state.queue.push(urgency, job);
         self.shared.metrics.set_waiting(state.queue.len());
@@ -283,6 +307,20 @@ impl Shared {
         }
     }
 
+    /// Gives an executor to answer a request with here and now, where that is sooner done than to wake an instance, and no
+    /// other is to join it. Where several wait, an instance answers while this thread takes the next request.
+    fn free_executor(&self, job: &Job) -> Option<MutexGuard<'_, Option<Box<dyn Executor>>>> {
+        let joining = self.joining();
+        let is_alone = joining.most_rows == 1 || joining.delay.is_zero() || job.candidate.key.is_none();
+        let is_alone = is_alone && self.unanswered.load(Ordering::Relaxed) <= 1;
+        if !is_alone || job.words.is_some() || !self.brisk.is_expected(job.input_bytes) {
+            return None;
+        }
+        // One that panicked is not used again.
+        let mut free = self.executors.iter().filter_map(|executor| executor.try_lock().ok());
+        free.find(|executor| executor.as_ref().is_some_and(|executor| executor.runs_anywhere()))
+    }
+
     /// Says of a fault what it means for a request.
     fn error(&self, job: &Job, fault: Fault) -> Error {
         let name = self.name.clone();
@@ -313,6 +351,22 @@ impl Shared {
             };
             job.refuse(error);
         }
+    }
+}
+
+/// Counts as one until it is dropped.
+struct Counted<'a>(&'a AtomicUsize);
+
+impl<'a> Counted<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Counted(count)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use crate::predict::batch::Candidate;
 use crate::runtime::Cancel;
 use crate::serve::Error;
-use crate::tensor::Tensor;
+use crate::tensor::{Tensor, memory};
 
 use super::{Answer, Words};
 
@@ -21,6 +21,8 @@ use super::{Answer, Words};
 #[derive(Debug)]
 pub(super) struct Job {
     pub inputs: Vec<Tensor>,
+    /// As [`size_of`] gives it.
+    pub input_bytes: u64,
     pub words: Option<Words>,
     pub tenant: Arc<str>,
     pub candidate: Candidate,
@@ -40,6 +42,12 @@ impl Job {
     pub fn refuse(self, error: Error) {
         let _ = self.answer.send(Err(error));
     }
+}
+
+/// Gives how many bytes tensors take; those with strings count as larger than any.
+pub(super) fn size_of(tensors: &[Tensor]) -> u64 {
+    let size = |tensor| memory::bytes(tensor).map_or(u64::MAX, |bytes| bytes.len() as u64);
+    tensors.iter().map(size).fold(0, u64::saturating_add)
 }
 
 /// Says how requests are joined.
@@ -169,12 +177,27 @@ impl Queue {
         if !is_full && now < until {
             return Next::Until(until);
         }
-        for &(urgency, stamp, _) in &places {
-            if let Some(class) = self.classes.get_mut(&urgency) {
-                class.clock = class.clock.max(stamp);
-            }
+        for &place in &places {
+            self.advance(place);
         }
         Next::Jobs(places.into_iter().filter_map(|place| self.remove(place)).collect())
+    }
+
+    /// Takes the most urgent request, where it is one that is wanted.
+    pub fn next_if(&mut self, wanted: impl Fn(&Job) -> bool) -> Option<Job> {
+        let (place, job) = self.places().next()?;
+        if !wanted(job) {
+            return None;
+        }
+        self.advance(place);
+        self.remove(place)
+    }
+
+    /// Sets the clock of a class to a request that is answered.
+    fn advance(&mut self, (urgency, stamp, _): Place) {
+        if let Some(class) = self.classes.get_mut(&urgency) {
+            class.clock = class.clock.max(stamp);
+        }
     }
 
     /// Takes everything.
@@ -273,6 +296,7 @@ mod tests {
                 urgency,
                 Job {
                     candidate: stacking().candidate(&inputs),
+                    input_bytes: size_of(&inputs),
                     inputs,
                     words: None,
                     tenant: tenant.into(),

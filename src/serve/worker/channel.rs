@@ -18,6 +18,11 @@ pub(super) struct Channel {
     pub stream: UnixStream,
     pub writes: SharedMemory,
     pub reads: SharedMemory,
+    /// Where the next large tensors are written, and where they are read.
+    write_from: u64,
+    read_from: u64,
+    /// Messages that were not sent yet.
+    held: Vec<u8>,
     /// The small tensors that the next message brings.
     outgoing: Vec<u8>,
     /// The small tensors that the last message brought.
@@ -41,6 +46,9 @@ impl Channel {
             stream,
             writes,
             reads,
+            write_from: 0,
+            read_from: 0,
+            held: Vec::new(),
             outgoing: Vec::new(),
             incoming: Vec::new(),
             buffer: Vec::new(),
@@ -48,6 +56,11 @@ impl Channel {
             found: 0,
             patience: None,
         }
+    }
+
+    /// Uses shared memory from its start again: both ends have read what the other wrote.
+    pub fn start_over(&mut self) {
+        (self.write_from, self.read_from) = (0, 0);
     }
 
     /// Puts tensors behind the next message, or into the memory that this end writes. Each may lie in several parts, which join
@@ -80,13 +93,13 @@ impl Channel {
             });
         }
         let is_small = placed.iter().map(|tensor| tensor.size_bytes).sum::<u64>() <= SMALL_BYTES as u64;
-        let mut offset = 0;
         for bytes in pieces {
-            match is_small {
-                true => self.outgoing.extend_from_slice(&bytes),
-                false => self.writes.write_at(&bytes, offset)?,
+            if is_small {
+                self.outgoing.extend_from_slice(&bytes);
+            } else {
+                self.writes.write_at(&bytes, self.write_from)?;
+                self.write_from += bytes.len() as u64;
             }
-            offset += bytes.len() as u64;
         }
         Ok(placed)
     }
@@ -94,7 +107,7 @@ impl Channel {
     /// Reads what lies behind the last message, or in the memory that the other end wrote.
     fn read_at(&self, to: &mut [u8], offset: u64) -> io::Result<()> {
         if self.incoming.is_empty() {
-            return self.reads.read_at(to, offset);
+            return self.reads.read_at(to, self.read_from.saturating_add(offset));
         }
         let from = usize::try_from(offset).ok();
         let found = from.and_then(|from| self.incoming.get(from..from.checked_add(to.len())?));
@@ -105,7 +118,7 @@ impl Channel {
     /// Takes the tensors of the last message, into the memory of those that are spare where it fits.
     ///
     /// `most_bytes` bounds what they may take together.
-    pub fn take(&self, placed: &[Placed], most_bytes: u64, spare: Vec<Tensor>) -> io::Result<Vec<Tensor>> {
+    pub fn take(&mut self, placed: &[Placed], most_bytes: u64, spare: Vec<Tensor>) -> io::Result<Vec<Tensor>> {
         let mut offset = 0u64;
         let mut tensors = Vec::with_capacity(placed.len());
         let mut spare = spare.into_iter();
@@ -134,18 +147,40 @@ impl Channel {
             offset = end;
             tensors.push(tensor);
         }
+        if self.incoming.is_empty() {
+            self.read_from = self.read_from.saturating_add(offset);
+        }
         Ok(tensors)
     }
 
     /// Sends a message, and the small tensors that were put.
     pub fn send(&mut self, message: &[u8]) -> io::Result<()> {
-        let mut whole = Vec::with_capacity(8 + message.len() + self.outgoing.len());
+        self.hold(message)?;
+        self.flush()
+    }
+
+    /// Sends a message, and the small tensors that were put, together with those that follow: with the next [`Channel::flush`],
+    /// which [`Channel::receive`] does before it waits.
+    pub fn hold(&mut self, message: &[u8]) -> io::Result<()> {
         for part in [message, &self.outgoing] {
-            whole.extend(u32::try_from(part.len()).map_err(invalid)?.to_le_bytes());
+            self.held
+                .extend(u32::try_from(part.len()).map_err(invalid)?.to_le_bytes());
         }
-        whole.extend_from_slice(message);
-        whole.append(&mut self.outgoing);
-        self.stream.write_all(&whole)
+        self.held.extend_from_slice(message);
+        self.held.append(&mut self.outgoing);
+        match self.held.len() < BUFFER_BYTES {
+            true => Ok(()),
+            false => self.flush(),
+        }
+    }
+
+    /// Sends what is held.
+    pub fn flush(&mut self) -> io::Result<()> {
+        if !self.held.is_empty() {
+            self.stream.write_all(&self.held)?;
+            self.held.clear();
+        }
+        Ok(())
     }
 
     /// Waits for a message; `None` where the other end is gone.
@@ -192,6 +227,7 @@ impl Channel {
             self.buffer.resize(wanted.max(BUFFER_BYTES), 0);
         }
         while self.found < wanted {
+            self.flush()?;
             match self.stream.read(&mut self.buffer[self.found..]) {
                 Ok(0) if self.found == 0 => return Ok(false),
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
@@ -236,4 +272,53 @@ pub(super) fn receive(stream: &mut UnixStream) -> io::Result<Option<Vec<u8>>> {
 
 pub(super) fn invalid(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why)
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    fn pair() -> io::Result<(Channel, Channel)> {
+        let (ours, theirs) = UnixStream::pair()?;
+        let (one, other) = (SharedMemory::new()?, SharedMemory::new()?);
+        let again = |memory: &SharedMemory| memory.as_fd().try_clone_to_owned().map(SharedMemory::from);
+        let far = Channel::new(theirs, again(&other)?, again(&one)?);
+        Ok((Channel::new(ours, one, other), far))
+    }
+
+    #[test]
+    fn messages_that_are_held_come_one_by_one_each_with_its_own_tensors() {
+        let (mut near, mut far) = pair().unwrap();
+        let tensor = |seed: i64, count: usize| Tensor::from_vec([count], vec![seed; count]).unwrap();
+        for round in 0..3 {
+            near.start_over();
+            far.start_over();
+            // Some travel behind their message, others lie in shared memory, one behind the other.
+            let sizes = [1, 5000, 0, 100_000, 2, 4000];
+            let sent: Vec<Vec<Tensor>> = (0..6i64)
+                .map(|at| vec![tensor(round * 10 + at, sizes[at as usize]), tensor(-at, 3)])
+                .collect();
+            let mut placed = Vec::new();
+            for (at, tensors) in (0u8..).zip(&sent) {
+                placed.push(near.put(&whole(tensors)).unwrap());
+                near.hold(&[at]).unwrap();
+            }
+            near.flush().unwrap();
+            for (at, (tensors, placed)) in (0u8..).zip(sent.iter().zip(&placed)) {
+                assert_eq!(far.receive(None).unwrap(), Some(vec![at]));
+                assert_eq!(&far.take(placed, u64::MAX, Vec::new()).unwrap(), tensors, "{at}");
+            }
+        }
+        // What is held goes out before its end waits.
+        far.put(&[]).unwrap();
+        far.hold(b"answer").unwrap();
+        drop(near.put(&[]).unwrap());
+        near.send(b"next").unwrap();
+        assert_eq!(far.receive(None).unwrap(), Some(b"next".to_vec()));
+        near.send(b"last").unwrap();
+        assert_eq!(far.receive(None).unwrap(), Some(b"last".to_vec()));
+        assert_eq!(near.receive(None).unwrap(), Some(b"answer".to_vec()));
+    }
 }

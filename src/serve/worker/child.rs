@@ -146,8 +146,8 @@ struct Running(Mutex<RunningCall>);
 struct RunningCall {
     call: u64,
     cancel: Cancel,
-    /// The latest call that was cancelled; it may not have come yet.
-    cancelled: Option<u64>,
+    /// Calls that were cancelled and have not come yet.
+    cancelled: Vec<u64>,
 }
 
 impl Running {
@@ -155,17 +155,19 @@ impl Running {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.call = call;
         state.cancel = Cancel::default();
-        if state.cancelled == Some(call) {
+        if state.cancelled.contains(&call) {
             state.cancel.cancel();
         }
+        state.cancelled.retain(|&cancelled| cancelled > call);
         state.cancel.clone()
     }
 
     fn cancel(&self, call: u64) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        state.cancelled = Some(call);
-        if state.call == call {
-            state.cancel.cancel();
+        match call > state.call {
+            true => state.cancelled.push(call),
+            false if call == state.call => state.cancel.cancel(),
+            false => {}
         }
     }
 }
@@ -179,7 +181,7 @@ fn answer_all(mut channel: Channel, mut executor: Box<dyn Executor>, running: &R
         let Ok(order) = Order::decode(&message) else { return };
         let made = answer(&mut channel, executor.as_mut(), (&order, &mut spare), running);
         let outcome = Outcome { call: order.call, made };
-        if channel.send(&outcome.encode()).is_err() {
+        if channel.hold(&outcome.encode()).is_err() {
             return;
         }
     }
@@ -194,6 +196,9 @@ fn answer(
 ) -> Result<Made, Fault> {
     let broken = |error: io::Error| Fault::Failed(format!("tensors do not pass between the processes: {error}"));
     let cancel = running.start(order.call);
+    if order.is_first {
+        channel.start_over();
+    }
     let inputs = channel
         .take(&order.inputs, u64::MAX, std::mem::take(spare))
         .map_err(broken)?;

@@ -9,7 +9,7 @@ use super::process::{Line, Shared};
 use super::wire::{Made, Order, Outcome};
 use crate::predict::generate::Generated;
 use crate::runtime::{Cancel, Stop, Value};
-use crate::serve::{Executor, Fault, GenerateCall};
+use crate::serve::{Executor, Fault, GenerateCall, OneCall};
 use crate::tensor::Tensor;
 
 /// How long a call waits for a worker that is being started again, where it has no deadline of its own.
@@ -22,6 +22,7 @@ pub struct RemoteExecutor {
     worker: Arc<Shared>,
     instance: usize,
     line: Option<Line>,
+    /// The number of the next call.
     calls: u64,
     /// The most that the outputs of a call may take. Units: bytes.
     most_bytes: u64,
@@ -33,7 +34,7 @@ impl RemoteExecutor {
             worker,
             instance,
             line: None,
-            calls: 0,
+            calls: 1,
             most_bytes: 4 << 30,
         }
     }
@@ -52,35 +53,88 @@ impl RemoteExecutor {
         }
     }
 
-    /// Sends a call, and takes what comes of it; parts of a text go to `listen`.
+    /// Sends calls and takes what comes of each, in order; parts of a text go to `listen`.
     fn call(
         &mut self,
-        inputs: &[Vec<&Tensor>],
-        most_tokens: Option<u64>,
-        (deadline, cancel): (Option<Instant>, &Cancel),
+        asked: &[Asked<'_>],
         listen: &mut dyn FnMut(&str) -> ControlFlow<()>,
-    ) -> Result<Result<Answer, Fault>, Broken> {
-        let (instance, call, most_bytes) = (self.instance, self.calls, self.most_bytes);
-        let line = match self.line(deadline) {
+        answered: &mut dyn FnMut(Result<Answer, Fault>),
+    ) -> Result<(), Broken> {
+        let (instance, first, most_bytes) = (self.instance as u32, self.calls, self.most_bytes);
+        self.calls += asked.len() as u64;
+        let line = match self.line(asked.iter().filter_map(|asked| asked.deadline).min()) {
             Ok(line) => line,
-            Err(fault) => return Ok(Err(fault)),
+            Err(fault) => {
+                asked.iter().for_each(|_| answered(Err(fault.clone())));
+                return Ok(());
+            }
         };
-        let left = || deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        let order = Order {
-            call,
-            allowed_us: left().map(|left| u64::try_from(left.as_micros()).unwrap_or(u64::MAX - 1)),
-            most_tokens,
-            inputs: line.channel.put(inputs)?,
-        };
-        line.channel.send(&order.encode())?;
-        let canceller = Arc::new(Canceller {
-            control: Arc::clone(&line.control),
-            instance: instance as u32,
-            call,
-        });
-        let _watch = cancel.watch(&canceller);
+        let mut watches = Vec::with_capacity(asked.len());
+        line.channel.start_over();
+        for (call, asked) in (first..).zip(asked) {
+            let order = Order {
+                call,
+                is_first: call == first,
+                allowed_us: asked
+                    .left()
+                    .map(|left| u64::try_from(left.as_micros()).unwrap_or(u64::MAX - 1)),
+                most_tokens: asked.most_tokens,
+                inputs: line.channel.put(asked.inputs)?,
+            };
+            line.channel.hold(&order.encode())?;
+        }
+        line.channel.flush()?;
+        for (call, asked) in (first..).zip(asked) {
+            let control = Arc::clone(&line.control);
+            let canceller = Arc::new(Canceller {
+                control,
+                instance,
+                call,
+            });
+            watches.push((asked.cancel.watch(&canceller), canceller));
+        }
+        for ((call, asked), (_watch, canceller)) in (first..).zip(asked).zip(watches) {
+            answered(line.hear((call, asked), most_bytes, &mut |part| {
+                if listen(part).is_break() {
+                    canceller.stop();
+                }
+            })?);
+        }
+        Ok(())
+    }
+
+    /// Gives back the worker of a call that did not come to its end: it is of no more use.
+    fn give_up(&mut self, broken: Broken) -> Fault {
+        if let Some(line) = self.line.take() {
+            self.worker.end(line.run);
+        }
+        match broken {
+            Broken::Lost => Fault::Lost,
+            Broken::Late => Fault::DeadlinePassed,
+        }
+    }
+
+    /// Makes one call.
+    fn call_one(&mut self, asked: Asked<'_>, listen: &mut dyn FnMut(&str) -> ControlFlow<()>) -> Result<Answer, Fault> {
+        let mut answer = Err(Fault::Lost);
+        let called = self.call(&[asked], listen, &mut |made| answer = made);
+        match called {
+            Ok(()) => answer,
+            Err(broken) => Err(self.give_up(broken)),
+        }
+    }
+}
+
+impl Line {
+    /// Waits for what comes of a call.
+    fn hear(
+        &mut self,
+        (call, asked): (u64, &Asked<'_>),
+        most_bytes: u64,
+        listen: &mut dyn FnMut(&str),
+    ) -> Result<Result<Answer, Fault>, Broken> {
         loop {
-            let message = match line.channel.receive(left().map(|left| left + GRACE)) {
+            let message = match self.channel.receive(asked.left().map(|left| left + GRACE)) {
                 Ok(Some(message)) => message,
                 Ok(None) => return Err(Broken::Lost),
                 Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
@@ -93,30 +147,32 @@ impl RemoteExecutor {
                 return Err(Broken::Lost);
             }
             return Ok(match outcome.made {
-                Ok(Made::Outputs(placed)) => Ok(Answer::Outputs(line.channel.take(&placed, most_bytes, Vec::new())?)),
+                Ok(Made::Outputs(placed)) => Ok(Answer::Outputs(self.channel.take(&placed, most_bytes, Vec::new())?)),
                 Ok(Made::Text(generated)) => Ok(Answer::Text(generated)),
                 Ok(Made::Part(part)) => {
-                    if listen(&part).is_break() {
-                        canceller.stop();
-                    }
+                    listen(&part);
                     continue;
                 }
                 Err(fault) => Err(fault),
             });
         }
     }
+}
 
-    /// Says what a call came to; a worker that cannot be spoken to is of no more use.
-    fn settle(&mut self, answer: Result<Result<Answer, Fault>, Broken>) -> Result<Answer, Fault> {
-        answer.unwrap_or_else(|broken| {
-            if let Some(line) = self.line.take() {
-                self.worker.end(line.run);
-            }
-            Err(match broken {
-                Broken::Lost => Fault::Lost,
-                Broken::Late => Fault::DeadlinePassed,
-            })
-        })
+/// Is a call to a worker.
+struct Asked<'a> {
+    /// Each in the parts that it lies in.
+    inputs: &'a [Vec<&'a Tensor>],
+    /// The most tokens, where text is wanted.
+    most_tokens: Option<u64>,
+    deadline: Option<Instant>,
+    cancel: &'a Cancel,
+}
+
+impl Asked<'_> {
+    fn left(&self) -> Option<Duration> {
+        let deadline = self.deadline?;
+        Some(deadline.saturating_duration_since(Instant::now()))
     }
 }
 
@@ -124,6 +180,15 @@ impl RemoteExecutor {
 enum Answer {
     Outputs(Vec<Tensor>),
     Text(Generated),
+}
+
+impl Answer {
+    fn outputs(self) -> Result<Vec<Tensor>, Fault> {
+        match self {
+            Answer::Outputs(outputs) => Ok(outputs),
+            Answer::Text(_) => Err(Fault::Failed(OUT_OF_TURN.to_owned())),
+        }
+    }
 }
 
 /// Says why a worker cannot be spoken to any more.
@@ -151,11 +216,38 @@ impl Executor for RemoteExecutor {
         deadline: Option<Instant>,
         cancel: &Cancel,
     ) -> Result<Vec<Tensor>, Fault> {
-        self.calls += 1;
-        let answer = self.call(inputs, None, (deadline, cancel), &mut |_| ControlFlow::Continue(()));
-        match self.settle(answer)? {
-            Answer::Outputs(outputs) => Ok(outputs),
-            Answer::Text(_) => Err(Fault::Failed(OUT_OF_TURN.to_owned())),
+        let asked = Asked {
+            inputs,
+            most_tokens: None,
+            deadline,
+            cancel,
+        };
+        let answer = self.call_one(asked, &mut |_| ControlFlow::Continue(()));
+        answer.and_then(Answer::outputs)
+    }
+
+    fn most_at_once(&self) -> usize {
+        16
+    }
+
+    fn run_each(&mut self, calls: &[OneCall<'_>], answered: &mut dyn FnMut(Result<Vec<Tensor>, Fault>)) {
+        let inputs: Vec<_> = calls.iter().map(|call| whole(call.inputs)).collect();
+        let asked = calls.iter().zip(&inputs).map(|(call, inputs)| Asked {
+            inputs,
+            most_tokens: None,
+            deadline: call.deadline,
+            cancel: call.cancel,
+        });
+        let asked: Vec<Asked<'_>> = asked.collect();
+        let mut left = calls.len();
+        let called = self.call(&asked, &mut |_| ControlFlow::Continue(()), &mut |made| {
+            left -= 1;
+            answered(made.and_then(Answer::outputs));
+        });
+        if let Err(broken) = called {
+            // Which of them it was cannot be told: the worker held them all.
+            let fault = self.give_up(broken);
+            (0..left).for_each(|_| answered(Err(fault.clone())));
         }
     }
 
@@ -164,11 +256,13 @@ impl Executor for RemoteExecutor {
         call: GenerateCall<'_>,
         listen: &mut dyn FnMut(&str) -> ControlFlow<()>,
     ) -> Result<Generated, Fault> {
-        self.calls += 1;
-        let bounds = (call.deadline, call.cancel);
-        let inputs = whole(&call.inputs);
-        let answer = self.call(&inputs, Some(call.most_tokens), bounds, listen);
-        match self.settle(answer)? {
+        let asked = Asked {
+            inputs: &whole(&call.inputs),
+            most_tokens: Some(call.most_tokens),
+            deadline: call.deadline,
+            cancel: call.cancel,
+        };
+        match self.call_one(asked, listen)? {
             Answer::Text(generated) => Ok(generated),
             Answer::Outputs(_) => Err(Fault::Failed(OUT_OF_TURN.to_owned())),
         }

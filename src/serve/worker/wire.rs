@@ -28,6 +28,8 @@ pub struct Placed {
 pub struct Order {
     /// Counts the calls of an instance.
     pub call: u64,
+    /// Whether all that was said before has been heard, so that shared memory is written from its start again.
+    pub is_first: bool,
     /// How long the call may take. Units: microseconds.
     pub allowed_us: Option<u64>,
     /// How many tokens there may be, where text is wanted and not the outputs.
@@ -63,6 +65,7 @@ impl Order {
     pub fn encode(&self) -> Vec<u8> {
         let mut to = Vec::with_capacity(64);
         to.extend(self.call.to_le_bytes());
+        to.push(self.is_first.into());
         to.extend(self.allowed_us.unwrap_or(u64::MAX).to_le_bytes());
         to.push(self.most_tokens.is_some().into());
         to.extend(self.most_tokens.unwrap_or(0).to_le_bytes());
@@ -77,6 +80,7 @@ impl Order {
         let mut from = Reader(bytes);
         let order = Order {
             call: from.u64()?,
+            is_first: from.u8()? != 0,
             allowed_us: Some(from.u64()?).filter(|&allowed| allowed != u64::MAX),
             most_tokens: match (from.u8()?, from.u64()?) {
                 (0, _) => None,
@@ -293,8 +297,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn messages_come_back(call: u64, allowed in prop::option::of(0..u64::MAX), most_tokens: Option<u64>, tensors in vec(placed(), 0..4)) {
-            let order = Order { call, allowed_us: allowed, most_tokens, inputs: tensors.clone() };
+        fn messages_come_back(call: u64, is_first: bool, allowed in prop::option::of(0..u64::MAX), most_tokens: Option<u64>, tensors in vec(placed(), 0..4)) {
+            let order = Order { call, is_first, allowed_us: allowed, most_tokens, inputs: tensors.clone() };
             prop_assert_eq!(Order::decode(&order.encode()), Ok(order));
             let generated = Generated { text: "ä\n".into(), tokens: vec![7, u32::MAX], end: End::Stopped };
             for made in [

@@ -23,6 +23,7 @@ import sys
 import threading
 import time
 import traceback
+import urllib.request
 
 HERE = pathlib.Path(__file__).resolve().parent
 PARTS, FAILED = {}, []
@@ -524,14 +525,14 @@ def torch_resnet50(torch):
 
 @contextlib.contextmanager
 def served(machine, *arguments):
-    """A server until the end of the block; gives its HTTP and its gRPC address once every model is ready."""
-    command = [machine.gpux, "serve", "-v", "--port", "0", "--grpc-port", "0", "--no-metrics", *map(str, arguments)]
+    """A server until the end of the block; gives its gRPC address and where its metrics are once every model is ready."""
+    command = [machine.gpux, "serve", "-v", "--port", "0", "--grpc-port", "0", "--metrics-port", "0", *map(str, arguments)]
     process = subprocess.Popen(command, env=machine.environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     told, addresses = [], {}
     try:
         for line in process.stderr:
             told.append(line)
-            for prefix in ("serving on http://", "gRPC on "):
+            for prefix in ("gRPC on ", "metrics on "):
                 if line.startswith(prefix):
                     addresses[prefix] = line[len(prefix):].strip()
             if " is ready on " in line:
@@ -544,7 +545,7 @@ def served(machine, *arguments):
                 say("  " + line.strip()[:300])
         # What it says from now on is not to block it.
         threading.Thread(target=process.stderr.read, daemon=True).start()
-        yield addresses["serving on http://"], addresses["gRPC on "]
+        yield addresses["gRPC on "], addresses["metrics on "]
     finally:
         process.terminate()
         try:
@@ -569,17 +570,23 @@ def serving(machine):
     for arguments in (["--max-batch-size", 16, "--instances", 4], ["--max-batch-size", 32, "--instances", 3]):
         name = " ".join(map(str, arguments))
         with row(f"gRPC, {name}"):
-            with served(machine, f"resnet={model}", "--max-queue-delay", "1ms", "--load-timeout", "5m", *arguments) as (_, address):
+            with served(machine, f"resnet={model}", "--max-queue-delay", "1ms", "--load-timeout", "5m", *arguments) as (address, metrics):
                 ask = [machine.yardstick, "grpc-load", address, "resnet", port["name"], datatype, "1x3x224x224", "64"]
                 # Sizes of batches that are new cost their first call.
                 subprocess.run([*ask, "10"], capture_output=True, timeout=120)
-                done = subprocess.run([*ask, "8"], capture_output=True, text=True, timeout=120)
-                if done.returncode != 0:
-                    raise RuntimeError(done.stderr.strip()[-400:])
-                load = json.loads(done.stdout)
+                load = subprocess.Popen([*ask, "8"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                time.sleep(5)
+                card = [line for line in urllib.request.urlopen(metrics, timeout=20).read().decode().splitlines()
+                        if line.startswith("gpux_gpu_")]
+                answer, error = load.communicate(timeout=120)
+                if load.returncode != 0:
+                    raise RuntimeError(error.strip()[-400:])
+                load = json.loads(answer)
                 best = max(best, load["requests_per_s"])
                 say(f"  64 connections, {name}: {load['requests_per_s']:.0f} requests/s, "
                     f"{load['requests_per_s'] / most:.0%}; p50 {load['p50_ms']:.1f} ms, p99 {load['p99_ms']:.1f} ms")
+                busy = [float(line.rsplit(" ", 1)[1]) for line in card if line.startswith("gpux_gpu_busy")]
+                check(any(share > 0 for share in busy), f"the metrics tell of the card under load: {'; '.join(card)}")
     check(best >= 0.7 * most, f"gRPC at 64 connections: {best / most:.0%} of the bench at batch 64, at least 70 %")
 
 

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use crate::support::server::{Response, Server};
+use crate::support::server::{Response, Server, request};
 use crate::support::{Gpux, deps};
 
 const PHOTO: &str = "fixtures/photo/samples/seven.png";
@@ -235,6 +235,30 @@ fn models_that_generate_answer_with_what_run_says() {
     let described = server.get("/v1/models/tiny-gpt2").json();
     assert_eq!(described["gpux"]["apis"], json!(["predict", "completions"]));
     assert_eq!(described["gpux"]["generates"], true);
+}
+
+#[test]
+fn a_stream_of_words_is_counted_once_also_where_it_is_refused_before_it_begins() {
+    let server = Server::start(&Gpux::new(), &["fixtures/generate/gpt2"]);
+    let ask = |temperature: f64| {
+        let body = json!({
+            "model": "tiny-gpt2", "prompt": "the cat", "max_tokens": 2, "stream": true, "temperature": temperature,
+        });
+        server.post("/v1/completions", body.to_string().as_bytes())
+    };
+    let refused = ask(0.7);
+    assert_eq!(refused.status, 400, "{refused:?}");
+    let streamed = ask(0.0);
+    assert!(
+        String::from_utf8_lossy(&streamed.body).contains("[DONE]"),
+        "{streamed:?}"
+    );
+    let metrics = request(server.metrics, "GET", "/metrics", &[], b"").body;
+    let metrics = String::from_utf8(metrics).unwrap();
+    for code in [400, 200] {
+        let counted = format!(r#"gpux_requests_total{{model="tiny-gpt2",version="1.0.0",code="{code}",tenant=""}} 1"#);
+        assert!(metrics.contains(&counted), "{metrics}");
+    }
 }
 
 #[test]

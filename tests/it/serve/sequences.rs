@@ -64,7 +64,7 @@ fn flat(value: &Value, to: &mut Vec<f64>) {
 
 /// Writes a model with an embedding of each token and their mean, and steps that mask what fills up.
 fn masked(folder: &Path, padding: &str) {
-    graph::write_masked_mean(folder);
+    graph::write_masked_mean(folder, 100);
     std::fs::copy(deps::fixture("texts/unigram.json"), folder.join("tokenizer.json")).unwrap();
     let text = format!(
         "name: masked\nversion: 1.0.0\nmodel: model.onnx\npreprocessing: {{tokenizer: tokenizer.json, padding: {padding}}}\n"
@@ -135,6 +135,20 @@ fn without_leave_to_fill_up_only_requests_of_one_length_are_joined() {
         told.contains("up to 16 rows a call") && !told.contains("filled up"),
         "{told}"
     );
+}
+
+#[test]
+fn a_model_of_texts_is_ready_once_it_has_answered_one() {
+    let folder = TempDir::new().unwrap();
+    masked(folder.path(), "longest");
+    let gpux = Gpux::new().with_onnxruntime();
+    let operand = folder.path().to_str().unwrap();
+    Server::start(&gpux, &[operand, "--provider", "cpu"]);
+    // No token but the first has an embedding now.
+    graph::write_masked_mean(folder.path(), 1);
+    let server = Server::start_only(&gpux, &[operand, "--provider", "cpu"]);
+    server.hear("it does not answer the call that warms it up");
+    assert_eq!(server.get("/v2/health/ready").status, 503);
 }
 
 #[test]

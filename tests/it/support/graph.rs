@@ -292,15 +292,15 @@ pub fn write_function_bomb(folder: &Path, levels: usize) -> PathBuf {
     write(folder, from_x_to_y(vec![call], Vec::new()), functions.collect())
 }
 
-/// A model of `input_ids` and `attention_mask` that gives an embedding of each token, nothing where it is masked, and the
+/// A model of `input_ids` and `attention_mask` that gives an embedding of each token of a vocabulary, nothing where it is masked, and the
 /// mean of those that are not.
-pub fn write_masked_mean(folder: &Path) -> PathBuf {
+pub fn write_masked_mean(folder: &Path, vocabulary: i64) -> PathBuf {
     const WIDTH: i64 = 4;
-    let table: Vec<u8> = (0..100 * WIDTH)
+    let table: Vec<u8> = (0..vocabulary * WIDTH)
         .flat_map(|at| ((at as f32 * 0.7).sin()).to_le_bytes())
         .collect();
     let initializer = vec![
-        tensor("table", DType::F32, &[100, WIDTH], &table),
+        tensor("table", DType::F32, &[vocabulary, WIDTH], &table),
         tensor("one", DType::I64, &[1], &1i64.to_le_bytes()),
         tensor("two", DType::I64, &[1], &2i64.to_le_bytes()),
     ];

@@ -72,8 +72,16 @@ pub(in crate::serve::http) async fn completions(State(shared): State<Arc<Shared>
     };
     let read = match read.await {
         Ok((asked @ Asked { stream: true, .. }, model)) => {
-            let response = stream(&shared, model, asked, &head);
-            return response.unwrap_or_else(IntoResponse::into_response);
+            let began = Instant::now();
+            // A stream that has begun is counted at its end.
+            return stream(&shared, Arc::clone(&model), asked, &head).unwrap_or_else(|refusal| {
+                let response = refusal.into_response();
+                let code = response.status().as_u16();
+                model
+                    .metrics()
+                    .count_request(head.caller.tenant(), code, began.elapsed());
+                response
+            });
         }
         read => read,
     };

@@ -144,13 +144,24 @@ def batch_row(gpux, count):
     for at in range(count):
         (WORK / f"picture{at}.jpg").write_bytes(photo(640, 480, at % 8))
     lines.write_text("".join(f"{WORK}/picture{at}.jpg\n" for at in range(count)))
-    bare = json.loads(run([gpux, "bench", "resnet:1", "--no-tune", "--runs", str(max(20, count // 10))]).stdout)["throughput_per_s"]
-    time_all = seconds(lambda: run([gpux, "run", "resnet:1", "--batch", lines]))
-    again = json.loads(run([gpux, "bench", "resnet:1", "--no-tune", "--runs", str(max(20, count // 10))]).stdout)["throughput_per_s"]
-    load = json.loads(run([gpux, "run", "resnet:1", WORK / "picture0.jpg"]).stdout)["timing_ms"]["load"] / 1e3
-    bare, ours = (bare + again) / 2, count / (time_all - load)
+
+    def bare():
+        report = json.loads(run([gpux, "bench", "resnet:1", "--no-tune", "--runs", str(max(20, count // 10))]).stdout)
+        return report["throughput_per_s"], report["load_ms"] / 1e3
+
+    # A machine is not as fast in one minute as in the next: each time all are answered, the bare model runs before and after.
+    rounds = []
+    before = bare()
+    for _ in range(3):
+        time_all = seconds(lambda: run([gpux, "run", "resnet:1", "--batch", lines]))
+        after = bare()
+        rounds.append((count / (time_all - after[1]), (before[0] + after[0]) / 2))
+        before = after
+    ours, alone = (statistics.median(side) for side in zip(*rounds))
+    ratio = statistics.median(one / other for one, other in rounds)
+    print(", ".join(f"{one / other:.1%}" for one, other in rounds), file=sys.stderr)
     return row(f"{count} pictures of 640 × 480 through `run --batch` with ResNet-50, beside the bare model", f"{ours:.1f}/s",
-               f"{bare:.1f}/s", "at least 95 %", f"{100 * ours / bare:.0f} %", ours >= 0.95 * bare)
+               f"{alone:.1f}/s", "at least 95 %", f"{100 * ratio:.0f} %", ratio >= 0.95)
 
 
 def main():

@@ -278,7 +278,7 @@ fn openai_s_own_client_gets_embeddings_completions_and_transcriptions() {
     assert!(output.status.success(), "{told}\n{}", server.told.lock().unwrap());
     let lines = String::from_utf8(output.stdout).unwrap();
     let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let [models, embeddings, words, heard, refused @ ..] = lines.as_slice() else {
+    let [models, embeddings, words, ended, heard, refused @ ..] = lines.as_slice() else {
         panic!("{lines:?}");
     };
     assert_eq!(models["models"], json!(["minilm", "tiny-gpt2", "tiny-whisper"]));
@@ -306,10 +306,15 @@ fn openai_s_own_client_gets_embeddings_completions_and_transcriptions() {
         (&words["reason"], &words["reasons"]),
         (&json!("length"), &json!(["length"]))
     );
+    let (whole, stop) = (ended["whole"].as_str().unwrap(), ended["stop"].as_str().unwrap());
+    let before = whole.split(stop).next().unwrap();
+    assert!(before.len() < whole.len(), "{ended}");
+    assert_eq!((&ended["cut"], &ended["streamed"]), (&json!(before), &json!(before)));
+    assert_eq!(ended["reasons"], json!(["stop", "stop"]));
     let wanted = gpux.json(["run", "fixtures/generate/whisper", "fixtures/sound/vowel.wav"]);
     assert_eq!(heard["heard"], wanted["answers"][0]["answer"]["text"]["text"]);
     let codes: Vec<&Value> = refused.iter().map(|line| &line["refused"]).collect();
-    assert_eq!(codes, [404, 400, 400], "{refused:?}");
+    assert_eq!(codes, [404, 400, 400, 400], "{refused:?}");
     assert!(refused[1]["why"].as_str().unwrap().contains("greedily"), "{refused:?}");
 }
 

@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::channel::{Channel, invalid, receive, send, whole};
 use super::sandbox::restrict_calls;
-use super::wire::{Made, Malformed, Order, Outcome, signature_from_json, signature_to_json};
+use super::wire::{Halt, Interruption, Made, Malformed, Order, Outcome, signature_from_json, signature_to_json};
 use crate::runtime::{self, Cancel};
 use crate::serve::{Executor, Fault, GenerateCall, Loaded, Settings};
 use crate::tensor::{Signature, Tensor};
@@ -109,11 +109,11 @@ pub fn serve<E: std::fmt::Display>(files_are_held: bool, load: impl FnOnce() -> 
             .spawn(move || answer_all(channel, executor, &running))?;
     }
     while let Some(message) = receive(&mut control)? {
-        let (instance, call) = message.split_first_chunk::<4>().ok_or_else(|| invalid(Malformed))?;
-        let instance = u32::from_le_bytes(*instance) as usize;
-        let call = u64::from_le_bytes(call.try_into().map_err(invalid)?);
-        if let Some(running) = cancels.get(instance) {
-            running.cancel(call);
+        let Interruption { instance, call, halt } = Interruption::decode(&message).map_err(invalid)?;
+        match (cancels.get(instance as usize), halt) {
+            (Some(running), Halt::Cancelled) => running.cancel(call),
+            (Some(running), Halt::NoMoreWords) => running.lock().said_enough = Some(call),
+            (None, _) => {}
         }
     }
     // The model's leases and watchdogs lived until here.
@@ -148,11 +148,17 @@ struct RunningCall {
     cancel: Cancel,
     /// Calls that were cancelled and have not come yet.
     cancelled: Vec<u64>,
+    /// The call of whose text no more is wanted.
+    said_enough: Option<u64>,
 }
 
 impl Running {
+    fn lock(&self) -> MutexGuard<'_, RunningCall> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn start(&self, call: u64) -> Cancel {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.lock();
         state.call = call;
         state.cancel = Cancel::default();
         if state.cancelled.contains(&call) {
@@ -163,7 +169,7 @@ impl Running {
     }
 
     fn cancel(&self, call: u64) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.lock();
         match call > state.call {
             true => state.cancelled.push(call),
             false if call == state.call => state.cancel.cancel(),
@@ -218,8 +224,8 @@ fn answer(
                 made: Ok(Made::Part(part.to_owned())),
             };
             match channel.send(&outcome.encode()) {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(_) => ControlFlow::Break(()),
+                Ok(()) if running.lock().said_enough != Some(order.call) => ControlFlow::Continue(()),
+                _ => ControlFlow::Break(()),
             }
         });
         return generated.map(Made::Text);

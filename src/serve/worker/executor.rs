@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::channel::{send, whole};
 use super::process::{Line, Shared};
-use super::wire::{Made, Order, Outcome};
+use super::wire::{Halt, Interruption, Made, Order, Outcome};
 use crate::predict::generate::Generated;
 use crate::runtime::{Cancel, Stop, Value};
 use crate::serve::{Executor, Fault, GenerateCall, OneCall};
@@ -96,7 +96,7 @@ impl RemoteExecutor {
         for ((call, asked), (_watch, canceller)) in (first..).zip(asked).zip(watches) {
             answered(line.hear((call, asked), most_bytes, &mut |part| {
                 if listen(part).is_break() {
-                    canceller.stop();
+                    canceller.tell(Halt::NoMoreWords);
                 }
             })?);
         }
@@ -272,18 +272,28 @@ impl Executor for RemoteExecutor {
 /// Says that a worker answered something else than it was asked.
 const OUT_OF_TURN: &str = "its worker process answered what it was not asked";
 
-/// Passes a cancellation on to the worker.
+/// Tells the worker how a call is to end before its time.
 struct Canceller {
     control: Arc<Mutex<UnixStream>>,
     instance: u32,
     call: u64,
 }
 
-impl Stop for Canceller {
-    fn stop(&self) {
-        let message = [&self.instance.to_le_bytes()[..], &self.call.to_le_bytes()].concat();
+impl Canceller {
+    fn tell(&self, halt: Halt) {
+        let interruption = Interruption {
+            instance: self.instance,
+            call: self.call,
+            halt,
+        };
         let mut control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
         // A worker that is gone has stopped.
-        let _ = send(&mut control, &message);
+        let _ = send(&mut control, &interruption.encode());
+    }
+}
+
+impl Stop for Canceller {
+    fn stop(&self) {
+        self.tell(Halt::Cancelled);
     }
 }

@@ -37,6 +37,48 @@ pub struct Order {
     pub inputs: Vec<Placed>,
 }
 
+/// Says how a call ends before its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Halt {
+    /// Nobody waits for it any more.
+    Cancelled,
+    /// What was said so far is the whole text.
+    NoMoreWords,
+}
+
+/// Ends a call that goes on, or is still to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interruption {
+    pub instance: u32,
+    pub call: u64,
+    pub halt: Halt,
+}
+
+impl Interruption {
+    /// Writes it as a message.
+    pub fn encode(&self) -> Vec<u8> {
+        let halt = [u8::from(self.halt == Halt::NoMoreWords)];
+        [&self.instance.to_le_bytes()[..], &self.call.to_le_bytes(), &halt].concat()
+    }
+
+    /// Reads it from a message.
+    ///
+    /// Errors: bytes that are none, or that go on behind it.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut from = Reader(bytes);
+        let interruption = Interruption {
+            instance: u32::from_le_bytes(from.take()?),
+            call: from.u64()?,
+            halt: match from.u8()? {
+                0 => Halt::Cancelled,
+                _ => Halt::NoMoreWords,
+            },
+        };
+        from.end()?;
+        Ok(interruption)
+    }
+}
+
 /// Is what came of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
@@ -300,6 +342,10 @@ mod tests {
         fn messages_come_back(call: u64, is_first: bool, allowed in prop::option::of(0..u64::MAX), most_tokens: Option<u64>, tensors in vec(placed(), 0..4)) {
             let order = Order { call, is_first, allowed_us: allowed, most_tokens, inputs: tensors.clone() };
             prop_assert_eq!(Order::decode(&order.encode()), Ok(order));
+            for halt in [Halt::Cancelled, Halt::NoMoreWords] {
+                let interruption = Interruption { instance: call as u32, call, halt };
+                prop_assert_eq!(Interruption::decode(&interruption.encode()), Ok(interruption));
+            }
             let generated = Generated { text: "ä\n".into(), tokens: vec![7, u32::MAX], end: End::Stopped };
             for made in [
                 Ok(Made::Outputs(tensors)),
@@ -317,7 +363,7 @@ mod tests {
 
         #[test]
         fn no_bytes_make_a_reader_panic(bytes in vec(any::<u8>(), 0..80)) {
-            let _ = (Order::decode(&bytes), Outcome::decode(&bytes));
+            let _ = (Order::decode(&bytes), Outcome::decode(&bytes), Interruption::decode(&bytes));
         }
     }
 

@@ -45,11 +45,24 @@ def main(url, sound):
         reason=text.choices[0].finish_reason,
         reasons=reasons,
     )
+    whole = client.completions.create(model="tiny-gpt2", prompt="the cat", max_tokens=20).choices[0].text
+    stop = whole[len(whole) // 2 :][:2]
+    cut = client.completions.create(model="tiny-gpt2", prompt="the cat", max_tokens=20, stop=stop).choices[0]
+    parts = client.completions.create(model="tiny-gpt2", prompt="the cat", max_tokens=20, stop=["\0", stop], stream=True)
+    parts = [part.choices[0] for part in parts]
+    show(
+        whole=whole,
+        stop=stop,
+        cut=cut.text,
+        streamed="".join(part.text for part in parts),
+        reasons=[cut.finish_reason, parts[-1].finish_reason],
+    )
     with open(sound, "rb") as file:
         show(heard=client.audio.transcriptions.create(model="tiny-whisper", file=file).text)
     for refused in (
         lambda: client.embeddings.create(model="nobody", input="x"),
         lambda: client.completions.create(model="tiny-gpt2", prompt="x", temperature=1),
+        lambda: client.completions.create(model="tiny-gpt2", prompt="x", stop=""),
         lambda: client.embeddings.create(model="tiny-gpt2", input="x"),
     ):
         try:

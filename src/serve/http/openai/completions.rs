@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tonic::codegen::tokio_stream::wrappers::ReceiverStream;
 
+use super::stops::Stops;
 use super::{OpenAiRefusal, counted, model_for, read_json, unsupported};
 use crate::predict::generate::End;
 use crate::predict::{Item, Request};
@@ -26,7 +27,9 @@ use crate::serve::{Form, Model, Words};
 #[serde(deny_unknown_fields)]
 struct Asked {
     model: String,
-    prompt: Prompt,
+    prompt: Texts,
+    /// Texts that end what the model says, and are not part of it.
+    stop: Option<Texts>,
     max_tokens: Option<u64>,
     #[serde(default)]
     stream: bool,
@@ -53,13 +56,15 @@ struct StreamOptions {
 
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Prompt {
+enum Texts {
     One(String),
     Many(Vec<String>),
 }
 
 /// The most prompts of one call.
 const MOST_PROMPTS: usize = 64;
+/// The most texts that may end one, as in OpenAI's API.
+const MOST_STOPS: usize = 4;
 /// How many events may wait for a client that does not read.
 const EVENTS: usize = 64;
 
@@ -108,13 +113,28 @@ impl Asked {
             return Err(unsupported("`max_tokens` must be 1 or more"));
         }
         match &self.prompt {
-            Prompt::One(prompt) => Ok(vec![prompt.clone()]),
-            Prompt::Many(prompts) if prompts.is_empty() => Err(unsupported("`prompt` is an empty list")),
-            Prompt::Many(prompts) if prompts.len() > MOST_PROMPTS => {
+            Texts::One(prompt) => Ok(vec![prompt.clone()]),
+            Texts::Many(prompts) if prompts.is_empty() => Err(unsupported("`prompt` is an empty list")),
+            Texts::Many(prompts) if prompts.len() > MOST_PROMPTS => {
                 Err(unsupported(&format!("`prompt` has more than {MOST_PROMPTS} texts")))
             }
-            Prompt::Many(prompts) => Ok(prompts.clone()),
+            Texts::Many(prompts) => Ok(prompts.clone()),
         }
+    }
+
+    /// Refuses what ends no text, or too much, and gives what ends one.
+    fn stops(&self) -> Result<Stops, Refusal> {
+        let stops = match &self.stop {
+            None => Vec::new(),
+            Some(Texts::One(stop)) => vec![stop.clone()],
+            Some(Texts::Many(stops)) => stops.clone(),
+        };
+        if stops.len() > MOST_STOPS || stops.iter().any(String::is_empty) {
+            return Err(unsupported(&format!(
+                "`stop` must be a text, or up to {MOST_STOPS} of them, none of which is empty"
+            )));
+        }
+        Ok(Stops::new(stops))
     }
 }
 
@@ -126,10 +146,10 @@ fn words(asked: &Asked, listen: mpsc::UnboundedSender<String>) -> Words {
 }
 
 /// Says why a text ended, as this API does.
-fn reason(end: End) -> &'static str {
+fn reason(end: End, is_stopped: bool) -> &'static str {
     match end {
-        End::Length => "length",
-        End::Token | End::Stopped => "stop",
+        End::Length if !is_stopped => "length",
+        _ => "stop",
     }
 }
 
@@ -143,18 +163,30 @@ async fn answer(shared: &Shared, model: &Arc<Model>, asked: Asked, head: &Head) 
     let began = Instant::now();
     let mut times = crate::serve::StepTimes::default();
     for (index, prompt) in asked.prompts()?.into_iter().enumerate() {
-        // The whole text comes with the answer; a sender that nobody hears would end it.
-        let (listen, _heard) = mpsc::unbounded_channel();
+        let (listen, mut parts) = mpsc::unbounded_channel::<String>();
+        let mut stops = asked.stops()?;
         let request = Request::from(Item::Text(prompt.clone()));
-        let spoken = answering::speak(model, request, words(&asked, listen), &manner, &shared.aside).await?;
+        let speaking = answering::speak(model, request, words(&asked, listen), &manner, &shared.aside);
+        // The model says no more once nobody hears it.
+        let hearing = async move {
+            let mut text = String::new();
+            while !stops.is_found()
+                && let Some(part) = parts.recv().await
+            {
+                text.push_str(&stops.push(&part));
+            }
+            (text + &stops.rest(), stops.is_found())
+        };
+        let (spoken, (heard, is_stopped)) = tokio::join!(speaking, hearing);
+        let spoken = spoken?;
         given += spoken.given_tokens;
         made += spoken.generated.tokens.len();
         times = spoken.times;
         let text = match asked.echo {
-            true => prompt + &spoken.generated.text,
-            false => spoken.generated.text,
+            true => prompt + &heard,
+            false => heard,
         };
-        let finish_reason = reason(spoken.generated.end);
+        let finish_reason = reason(spoken.generated.end, is_stopped);
         choices.push(json!({"index": index, "text": text, "logprobs": null, "finish_reason": finish_reason}));
     }
     Ok(Json(json!({
@@ -176,6 +208,7 @@ fn id() -> String {
 /// Answers by server-sent events, one for each part of the text.
 fn stream(shared: &Arc<Shared>, model: Arc<Model>, asked: Asked, head: &Head) -> Result<Response, OpenAiRefusal> {
     let prompts = asked.prompts()?;
+    asked.stops()?;
     let manner = manner(head)?;
     if asked.echo {
         return Err(unsupported("`echo` and `stream` do not go together").into());
@@ -250,26 +283,34 @@ impl Stream {
         let (listen, mut parts) = mpsc::unbounded_channel();
         let request = Request::from(Item::Text(prompt));
         let speaking = answering::speak(model, request, words(&self.asked, listen), manner, &shared.aside);
-        let telling = async {
-            while let Some(part) = parts.recv().await {
-                let choice = json!([{"index": index, "text": part, "logprobs": null, "finish_reason": null}]);
-                if !self.send(self.chunk(choice)).await {
-                    return false;
+        let mut stops = self.asked.stops()?;
+        let part_of =
+            |text: String| self.chunk(json!([{"index": index, "text": text, "logprobs": null, "finish_reason": null}]));
+        // The model says no more once nobody hears it.
+        let telling = async move {
+            while !stops.is_found()
+                && let Some(part) = parts.recv().await
+            {
+                let text = stops.push(&part);
+                if !text.is_empty() && !self.send(part_of(text)).await {
+                    return None;
                 }
             }
-            true
+            let rest = stops.rest();
+            let is_there = rest.is_empty() || self.send(part_of(rest)).await;
+            is_there.then(|| stops.is_found())
         };
-        let spoken = tokio::select! {
+        let (spoken, is_stopped) = tokio::select! {
             // The client went away, and its text with it.
             () = self.events.closed() => return Ok(None),
             (spoken, heard) = async { tokio::join!(speaking, telling) } => {
-                if !heard {
+                let Some(is_stopped) = heard else {
                     return Ok(None);
-                }
-                spoken?
+                };
+                (spoken?, is_stopped)
             }
         };
-        let finish_reason = reason(spoken.generated.end);
+        let finish_reason = reason(spoken.generated.end, is_stopped);
         let choice = json!([{"index": index, "text": "", "logprobs": null, "finish_reason": finish_reason}]);
         self.send(self.chunk(choice)).await;
         Ok(Some(spoken))

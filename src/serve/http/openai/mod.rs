@@ -3,6 +3,7 @@
 mod completions;
 mod embeddings;
 mod listing;
+mod stops;
 mod transcriptions;
 
 pub(super) use completions::completions;

@@ -103,7 +103,7 @@ fn answer_each(shared: &Shared, executor: &mut dyn Executor, mut jobs: Vec<Job>)
         }
         return;
     }
-    let mut began = Instant::now();
+    let began = Instant::now();
     let inputs: Vec<Vec<Tensor>> = jobs.iter_mut().map(|job| std::mem::take(&mut job.inputs)).collect();
     let cancels: Vec<Cancel> = jobs.iter().map(|job| job.cancel.clone()).collect();
     let calls: Vec<OneCall<'_>> = jobs
@@ -115,13 +115,13 @@ fn answer_each(shared: &Shared, executor: &mut dyn Executor, mut jobs: Vec<Job>)
             cancel,
         })
         .collect();
-    let mut jobs = jobs.into_iter();
-    executor.run_each(&calls, &mut |outcome| {
-        let Some(job) = jobs.next() else { return };
-        let now = Instant::now();
-        conclude(shared, job, (began, now - began), outcome.map(Made::Outputs));
-        began = now;
-    });
+    let mut outcomes = Vec::with_capacity(calls.len());
+    executor.run_each(&calls, &mut |outcome| outcomes.push(outcome));
+    // How long each took cannot be told, since they come together.
+    let infer = began.elapsed() / u32::try_from(outcomes.len().max(1)).unwrap_or(u32::MAX);
+    for (job, outcome) in jobs.into_iter().zip(outcomes) {
+        conclude(shared, job, (began, infer), outcome.map(Made::Outputs));
+    }
 }
 
 fn answer_joined(shared: &Shared, executor: &mut dyn Executor, jobs: Vec<Job>) {

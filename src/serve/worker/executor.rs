@@ -245,9 +245,13 @@ impl Executor for RemoteExecutor {
             answered(made.and_then(Answer::outputs));
         });
         if let Err(broken) = called {
-            // Which of them it was cannot be told: the worker held them all.
+            // The worker held them all; only the first of them can have been too slow.
             let fault = self.give_up(broken);
-            (0..left).for_each(|_| answered(Err(fault.clone())));
+            let lost = std::iter::repeat(Fault::Lost);
+            std::iter::once(fault)
+                .chain(lost)
+                .take(left)
+                .for_each(|fault| answered(Err(fault)));
         }
     }
 

@@ -203,7 +203,7 @@ impl Shared {
             let used_bytes = self.measure();
             let room_bytes = memory_bytes.unwrap_or(u64::MAX).saturating_sub(used_bytes);
             next_look = Instant::now() + pause(room_bytes);
-            if self.is_in(Phase::Load) {
+            if is_in(self.phase.load(Ordering::Relaxed), Phase::Load) {
                 next_look = next_look.min(Instant::now() + INTERVAL);
             }
             if let Some(limit_bytes) = memory_bytes
@@ -217,17 +217,13 @@ impl Shared {
         }
     }
 
-    fn is_in(&self, phase: Phase) -> bool {
-        self.phase.load(Ordering::Relaxed) & 3 == phase as u64
-    }
-
     /// Gives how long the phase may still take, and what is broken when that is zero; `None` where it is not bounded.
     fn time_left(&self) -> Option<(Duration, Broken)> {
         let state = self.phase.load(Ordering::Relaxed);
-        let (limit, broken) = if self.is_in(Phase::Load) {
+        let (limit, broken) = if is_in(state, Phase::Load) {
             let limit = self.limits.load?;
             (limit, Broken::LoadTime { limit })
-        } else if self.is_in(Phase::Run) {
+        } else if is_in(state, Phase::Run) {
             let limit = self.limits.run?;
             (limit, Broken::RunTime { limit })
         } else {
@@ -254,6 +250,11 @@ impl Shared {
         drop(exit);
         unreachable!("the process has ended")
     }
+}
+
+/// Tells whether a state, as [`Shared`] keeps it, is of a phase.
+fn is_in(state: u64, phase: Phase) -> bool {
+    state & 3 == phase as u64
 }
 
 /// Ends the process even where telling the user panics, as it does when nobody reads standard error any more.

@@ -287,20 +287,16 @@ impl Opened {
             true => cores,
             false => cores.saturating_sub(self.threads.unwrap_or(cores)),
         };
-        if free == 0 {
-            return StreamOptions {
-                batch,
-                threads: cores,
-                ahead: (2 * batch).max(16) + cores,
-                on_cores: true,
-            };
-        }
-        let threads = free.min(8);
+        let on_cores = free == 0;
+        let (threads, ahead) = match on_cores {
+            true => (cores, (2 * batch).max(16)),
+            false => (free.min(8), 2 * batch),
+        };
         StreamOptions {
             batch,
             threads,
-            ahead: 2 * batch + threads,
-            on_cores: false,
+            ahead: ahead + threads,
+            on_cores,
         }
     }
 

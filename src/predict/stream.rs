@@ -167,10 +167,8 @@ fn wait_for_cores<J>(shared: &Shared<J>) {
     let mut state = shared.lock();
     if state.answering {
         state.busy -= 1;
-        while state.answering && !state.ended {
-            state = shared.wait(state);
-        }
-        state.busy += 1;
+        drop(state);
+        shared.wait_until(|state| !state.answering || state.ended).busy += 1;
     }
 }
 

@@ -38,8 +38,7 @@ pub trait Executor: Send {
     /// Answers several calls, each by itself; `answered` is told what each came to, in their order.
     fn run_each(&mut self, calls: &[OneCall<'_>], answered: &mut dyn FnMut(Result<Vec<Tensor>, Fault>)) {
         for call in calls {
-            let inputs: Vec<Vec<&Tensor>> = call.inputs.iter().map(|tensor| vec![tensor]).collect();
-            answered(self.run_parts(&inputs, call.deadline, call.cancel));
+            answered(self.run_parts(&whole(call.inputs), call.deadline, call.cancel));
         }
     }
 
@@ -58,6 +57,11 @@ pub trait Executor: Send {
     ) -> Result<Generated, Fault> {
         Err(Fault::Refused(NO_WORDS.to_owned()))
     }
+}
+
+/// Says of tensors that each lies in one part.
+pub(super) fn whole<'t>(tensors: impl IntoIterator<Item = &'t Tensor>) -> Vec<Vec<&'t Tensor>> {
+    tensors.into_iter().map(|tensor| vec![tensor]).collect()
 }
 
 /// Is one of several calls that an executor is given at once.

@@ -6,7 +6,7 @@ use std::time::Duration;
 /// The longest call that counts as brisk.
 const BRISK: Duration = Duration::from_micros(200);
 /// The most bytes of inputs of a brisk call: what they hold, a call may take its time over.
-pub(super) const MOST_BYTES: u64 = 16 << 10;
+const MOST_BYTES: u64 = 16 << 10;
 
 /// After a call that was not brisk, so many that are have to come before the next is expected to be.
 const STREAK: u64 = 4;

@@ -241,11 +241,6 @@ impl Channel {
     }
 }
 
-/// Says of tensors that each lies in one part.
-pub(super) fn whole<'t>(tensors: impl IntoIterator<Item = &'t Tensor>) -> Vec<Vec<&'t Tensor>> {
-    tensors.into_iter().map(|tensor| vec![tensor]).collect()
-}
-
 /// Sends a message behind its length.
 pub(super) fn send(stream: &mut UnixStream, message: &[u8]) -> io::Result<()> {
     let length = u32::try_from(message.len()).map_err(invalid)?;
@@ -279,6 +274,7 @@ mod tests {
     use std::os::fd::AsFd;
 
     use super::*;
+    use crate::serve::executor::whole;
 
     fn pair() -> io::Result<(Channel, Channel)> {
         let (ours, theirs) = UnixStream::pair()?;

@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use serde_json::{Value, json};
 
-use super::channel::{Channel, invalid, receive, send, whole};
+use super::channel::{Channel, invalid, receive, send};
 use super::sandbox::restrict_calls;
 use super::wire::{Halt, Interruption, Made, Malformed, Order, Outcome, signature_from_json, signature_to_json};
 use crate::runtime::{self, Cancel};
+use crate::serve::executor::whole;
 use crate::serve::{Executor, Fault, GenerateCall, Loaded, Settings};
 use crate::tensor::{Signature, Tensor};
 

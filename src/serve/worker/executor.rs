@@ -4,11 +4,12 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::channel::{send, whole};
+use super::channel::send;
 use super::process::{Line, Shared};
 use super::wire::{Halt, Interruption, Made, Order, Outcome};
 use crate::predict::generate::Generated;
 use crate::runtime::{Cancel, Stop, Value};
+use crate::serve::executor::whole;
 use crate::serve::{Executor, Fault, GenerateCall, OneCall};
 use crate::tensor::Tensor;
 

@@ -162,20 +162,21 @@ async fn answer(shared: &Shared, model: &Arc<Model>, asked: Asked, head: &Head) 
     let (mut choices, mut given, mut made) = (Vec::new(), 0, 0);
     let began = Instant::now();
     let mut times = crate::serve::StepTimes::default();
-    for (index, prompt) in asked.prompts()?.into_iter().enumerate() {
-        let (listen, mut parts) = mpsc::unbounded_channel::<String>();
-        let mut stops = asked.stops()?;
+    let (prompts, stops) = (asked.prompts()?, asked.stops()?);
+    for (index, prompt) in prompts.into_iter().enumerate() {
+        let (listen, parts) = mpsc::unbounded_channel();
         let request = Request::from(Item::Text(prompt.clone()));
         let speaking = answering::speak(model, request, words(&asked, listen), &manner, &shared.aside);
-        // The model says no more once nobody hears it.
+        let mut hearing = Hearing {
+            parts,
+            stops: stops.clone(),
+        };
         let hearing = async move {
             let mut text = String::new();
-            while !stops.is_found()
-                && let Some(part) = parts.recv().await
-            {
-                text.push_str(&stops.push(&part));
+            while let Some(part) = hearing.next().await {
+                text.push_str(&part);
             }
-            (text + &stops.rest(), stops.is_found())
+            (text, hearing.stops.is_found())
         };
         let (spoken, (heard, is_stopped)) = tokio::join!(speaking, hearing);
         let spoken = spoken?;
@@ -201,6 +202,28 @@ async fn answer(shared: &Shared, model: &Arc<Model>, asked: Asked, head: &Head) 
     .into_response())
 }
 
+/// Hears a text up to what stops it; the model says no more once this is gone.
+struct Hearing {
+    parts: mpsc::UnboundedReceiver<String>,
+    stops: Stops,
+}
+
+impl Hearing {
+    /// Waits for more of the text; `None` at its end.
+    async fn next(&mut self) -> Option<String> {
+        while !self.stops.is_found() {
+            let Some(part) = self.parts.recv().await else {
+                return Some(self.stops.rest()).filter(|rest| !rest.is_empty());
+            };
+            let text = self.stops.push(&part);
+            if !text.is_empty() {
+                return Some(text);
+            }
+        }
+        None
+    }
+}
+
 fn id() -> String {
     format!("cmpl-{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..))
 }
@@ -208,7 +231,7 @@ fn id() -> String {
 /// Answers by server-sent events, one for each part of the text.
 fn stream(shared: &Arc<Shared>, model: Arc<Model>, asked: Asked, head: &Head) -> Result<Response, OpenAiRefusal> {
     let prompts = asked.prompts()?;
-    asked.stops()?;
+    let stops = asked.stops()?;
     let manner = manner(head)?;
     if asked.echo {
         return Err(unsupported("`echo` and `stream` do not go together").into());
@@ -224,6 +247,7 @@ fn stream(shared: &Arc<Shared>, model: Arc<Model>, asked: Asked, head: &Head) ->
             id: id(),
             created: seconds_since_1970(),
             asked,
+            stops,
             events,
         };
         let code = match stream.run(&shared, &model, prompts, &manner).await {
@@ -244,6 +268,7 @@ struct Stream {
     id: String,
     created: u64,
     asked: Asked,
+    stops: Stops,
     events: mpsc::Sender<Result<Event, Infallible>>,
 }
 
@@ -280,25 +305,21 @@ impl Stream {
         (index, prompt): (usize, String),
         manner: &Manner,
     ) -> Result<Option<Spoken>, Refusal> {
-        let (listen, mut parts) = mpsc::unbounded_channel();
+        let (listen, parts) = mpsc::unbounded_channel();
         let request = Request::from(Item::Text(prompt));
         let speaking = answering::speak(model, request, words(&self.asked, listen), manner, &shared.aside);
-        let mut stops = self.asked.stops()?;
-        let part_of =
-            |text: String| self.chunk(json!([{"index": index, "text": text, "logprobs": null, "finish_reason": null}]));
-        // The model says no more once nobody hears it.
+        let mut hearing = Hearing {
+            parts,
+            stops: self.stops.clone(),
+        };
         let telling = async move {
-            while !stops.is_found()
-                && let Some(part) = parts.recv().await
-            {
-                let text = stops.push(&part);
-                if !text.is_empty() && !self.send(part_of(text)).await {
+            while let Some(text) = hearing.next().await {
+                let choice = json!([{"index": index, "text": text, "logprobs": null, "finish_reason": null}]);
+                if !self.send(self.chunk(choice)).await {
                     return None;
                 }
             }
-            let rest = stops.rest();
-            let is_there = rest.is_empty() || self.send(part_of(rest)).await;
-            is_there.then(|| stops.is_found())
+            Some(hearing.stops.is_found())
         };
         let (spoken, is_stopped) = tokio::select! {
             // The client went away, and its text with it.

@@ -1,7 +1,7 @@
 //! Texts that end what a model says. Pure.
 
 /// Lets a text through part by part, up to the first of the texts that end it.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Stops {
     stops: Vec<String>,
     /// What may be the start of one of them.

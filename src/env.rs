@@ -120,8 +120,9 @@ impl Env {
 
 /// Gathers what engines and drivers read; secrets are in none of these.
 fn for_workers() -> Vec<(OsString, OsString)> {
-    const NAMES: [&str; 14] = [
+    const NAMES: [&str; 15] = [
         "CONDA_PREFIX",
+        "GLIBC_TUNABLES",
         "GPUX_HOME",
         "HOME",
         "LD_LIBRARY_PATH",

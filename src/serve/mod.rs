@@ -12,6 +12,7 @@ mod answering;
 mod control;
 mod error;
 mod executor;
+mod gate;
 mod grpc;
 pub mod http;
 mod metrics;

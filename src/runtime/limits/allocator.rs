@@ -3,14 +3,17 @@
 //! A Rust engine that asks for more than the system gives aborts the process without a word that a user could act on,
 //! and does so within one call, before the watchdog looks again.
 //!
-//! Unsafe: `GlobalAlloc` is an unsafe trait; every call is passed on to the system's allocator as it came.
+//! Unsafe: `GlobalAlloc` is an unsafe trait; every call is passed on to mimalloc as it came. It is the
+//! allocator because the small ones of a request cost a server a quarter less time than with glibc's.
 #![allow(unsafe_code)]
 
-use std::alloc::{GlobalAlloc, Layout, System};
+use std::alloc::{GlobalAlloc, Layout};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
+
+use mimalloc::MiMalloc;
 
 use super::{Broken, Shared};
 
@@ -20,7 +23,7 @@ static LIMIT: AtomicUsize = AtomicUsize::new(usize::MAX);
 /// The watchdog to tell.
 static WATCHDOG: Mutex<Option<Weak<Shared>>> = Mutex::new(None);
 
-/// Is the system's allocator under the memory limit of the running [`Watchdog`](super::Watchdog).
+/// Is mimalloc under the memory limit of the running [`Watchdog`](super::Watchdog).
 pub struct LimitedAllocator;
 
 // SAFETY: every method keeps the contract of the system's allocator, to which it passes its arguments unchanged; what
@@ -28,22 +31,22 @@ pub struct LimitedAllocator;
 unsafe impl GlobalAlloc for LimitedAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: as the caller promised.
-        checked(layout.size(), || unsafe { System.alloc(layout) })
+        checked(layout.size(), || unsafe { MiMalloc.alloc(layout) })
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: as the caller promised.
-        checked(layout.size(), || unsafe { System.alloc_zeroed(layout) })
+        checked(layout.size(), || unsafe { MiMalloc.alloc_zeroed(layout) })
     }
 
     unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         // SAFETY: as the caller promised.
-        checked(size, || unsafe { System.realloc(at, layout, size) })
+        checked(size, || unsafe { MiMalloc.realloc(at, layout, size) })
     }
 
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
         // SAFETY: as the caller promised.
-        unsafe { System.dealloc(at, layout) }
+        unsafe { MiMalloc.dealloc(at, layout) }
     }
 }
 

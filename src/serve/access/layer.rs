@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::RequestExt;
-use axum::extract::{RawPathParams, Request, State};
+use axum::extract::{RawPathParams, Request};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tokio::sync::OwnedSemaphorePermit;
@@ -30,9 +30,9 @@ const OPEN_PATHS: [&str; 10] = [
 ];
 
 /// Lets a request of HTTP through to its handler, with its [`Caller`]; a model in its path must be theirs.
-pub(in crate::serve) async fn admit_http(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+pub(in crate::serve) async fn admit_http(shared: &Shared, request: Request, next: Next) -> Response {
     let is_openai = speaks_openai(request.uri().path());
-    let answered = admit_to_model(&shared, request, next).await;
+    let answered = admit_to_model(shared, request, next).await;
     answered.unwrap_or_else(|refusal| match is_openai {
         true => refusal.in_openai_form(),
         false => refusal.into_response(),
@@ -59,8 +59,8 @@ async fn admit_to_model(shared: &Shared, mut request: Request, next: Next) -> Re
 }
 
 /// Lets a call of gRPC through; which model it is for stands in its body, so that the handlers look.
-pub(in crate::serve) async fn admit_grpc(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
-    match admit(&shared, request) {
+pub(in crate::serve) async fn admit_grpc(shared: &Shared, request: Request, next: Next) -> Response {
+    match admit(shared, request) {
         Ok((request, place)) => with_place(next.run(request).await, place),
         Err(denial) => Status::from(Error::Denied(denial)).into_http(),
     }
@@ -68,11 +68,11 @@ pub(in crate::serve) async fn admit_grpc(State(shared): State<Arc<Shared>>, requ
 
 /// Lets those through who may read the metrics, which tell of every model and tenant.
 pub(in crate::serve) async fn admit_metrics(
-    State(shared): State<Arc<Shared>>,
+    shared: &Shared,
     request: Request,
     next: Next,
 ) -> Result<Response, Refusal> {
-    let (request, place) = admit(&shared, request)?;
+    let (request, place) = admit(shared, request)?;
     let caller = request.extensions().get::<Caller>();
     let is_admitted = shared.access.file().is_none() || caller.is_some_and(|caller| caller.0.reads_metrics);
     match is_admitted {

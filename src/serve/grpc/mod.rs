@@ -17,9 +17,8 @@ use axum::{Router, middleware};
 use tonic::service::Routes;
 use tonic_health::ServingStatus;
 
-use super::access::admit_grpc;
-use super::http::{Shared, check};
-use super::telemetry;
+use super::gate;
+use super::http::Shared;
 use generated::grpc_inference_service_server::GrpcInferenceServiceServer;
 use service::Inference;
 
@@ -58,9 +57,7 @@ pub fn router(shared: Arc<Shared>) -> Result<Router, tonic_reflection::server::E
     let routes = Routes::new(inference).add_service(health).add_service(reflection);
     Ok(routes
         .into_axum_router()
-        .layer(middleware::from_fn_with_state(Arc::clone(&shared), admit_grpc))
-        .layer(middleware::from_fn_with_state(Arc::clone(&shared), check))
-        .layer(middleware::from_fn_with_state(shared, telemetry::follow)))
+        .layer(middleware::from_fn_with_state(shared, gate::grpc)))
 }
 
 #[cfg(test)]

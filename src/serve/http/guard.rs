@@ -1,12 +1,9 @@
 //! From where a server may be called: a page of another site must not reach it through the user's browser.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
-use axum::middleware::Next;
-use axum::response::Response;
 
 use super::{Refusal, Shared};
 
@@ -21,11 +18,7 @@ pub struct Origins {
 }
 
 /// Refuses a request whose Host or Origin is none of ours.
-pub(in crate::serve) async fn check(
-    State(shared): State<Arc<Shared>>,
-    request: Request,
-    next: Next,
-) -> Result<Response, Refusal> {
+pub(in crate::serve) fn check(shared: &Shared, request: &Request) -> Result<(), Refusal> {
     let host = host(request.headers(), request.uri())?;
     let name = name_of(&host);
     if !shared.origins.admits_host(name) {
@@ -49,7 +42,7 @@ pub(in crate::serve) async fn check(
             ));
         }
     }
-    Ok(next.run(request).await)
+    Ok(())
 }
 
 impl Origins {

@@ -2,12 +2,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
-use axum::extract::{Extension, Path, State};
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::metadata::ModelPath;
-use super::{Refusal, Shared};
+use super::{Head, Refusal, Shared};
 use crate::serve::protocol::SESSION;
 use crate::serve::{self, Caller, Found, Profile, Wanted};
 use crate::tensor::oip;
@@ -21,8 +21,7 @@ const LARGE_BYTES: usize = 256 << 10;
 pub(super) async fn infer(
     State(shared): State<Arc<Shared>>,
     Path(path): Path<ModelPath>,
-    Extension(caller): Extension<Caller>,
-    headers: HeaderMap,
+    Head { headers, caller }: Head,
     body: Body,
 ) -> Response {
     let began = Instant::now();

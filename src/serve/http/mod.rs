@@ -25,9 +25,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
 use super::Repository;
-use super::access::{self, Access, Caller};
+use super::access::{Access, Caller};
+use super::gate;
 use super::playground;
-use super::telemetry::{self, Telemetry};
+use super::telemetry::Telemetry;
 use super::turns::Turns;
 
 pub use accept::{Bounds, Listener};
@@ -110,9 +111,7 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/audio/transcriptions", post(openai::transcriptions))
         .fallback(refusal::unknown_path)
         .method_not_allowed_fallback(refusal::wrong_method)
-        .layer(middleware::from_fn_with_state(Arc::clone(&shared), access::admit_http))
-        .layer(middleware::from_fn_with_state(Arc::clone(&shared), guard::check))
-        .layer(middleware::from_fn_with_state(Arc::clone(&shared), telemetry::follow))
+        .layer(middleware::from_fn_with_state(Arc::clone(&shared), gate::http))
         .with_state(shared)
 }
 
@@ -122,10 +121,6 @@ pub fn metrics_router(shared: Arc<Shared>) -> Router {
         .route("/metrics", get(statistics::metrics))
         .fallback(refusal::unknown_path)
         .method_not_allowed_fallback(refusal::wrong_method)
-        .layer(middleware::from_fn_with_state(
-            Arc::clone(&shared),
-            access::admit_metrics,
-        ))
-        .layer(middleware::from_fn_with_state(Arc::clone(&shared), guard::check))
+        .layer(middleware::from_fn_with_state(Arc::clone(&shared), gate::metrics))
         .with_state(shared)
 }

@@ -1,6 +1,7 @@
 //! A thread that owns an executor and answers from the queue.
 
 use std::ops::ControlFlow;
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -63,14 +64,26 @@ fn wait(shared: &Shared, most: usize) -> Option<Work> {
                     _ => Work::Joined(jobs),
                 };
                 shared.metrics.set_waiting(state.queue.len());
+                if state.queue.len() > 0 && state.idle + state.gathering > 0 {
+                    // Those that did not join are another instance's.
+                    shared.changed.notify_one();
+                }
                 return Some(work);
             }
             Next::Nothing if state.is_closed => return None,
-            Next::Nothing => shared.changed.wait(state).unwrap_or_else(|poison| poison.into_inner()),
+            Next::Nothing => {
+                state.idle += 1;
+                let mut state = shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state.idle -= 1;
+                state
+            }
             Next::Until(until) => {
                 let left = until.saturating_duration_since(now);
+                state.gathering += 1;
                 let waited = shared.changed.wait_timeout(state, left);
-                waited.unwrap_or_else(|poison| poison.into_inner()).0
+                let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
+                state.gathering -= 1;
+                state
             }
         };
     }

@@ -114,6 +114,22 @@ struct State {
     queue: Queue,
     /// Whether nothing is taken any more; what waits is still answered.
     is_closed: bool,
+    /// How many instances wait for a request.
+    idle: usize,
+    /// How many instances wait for more requests to join the next.
+    gathering: usize,
+}
+
+impl State {
+    /// Tells whether an instance is to be woken for what waits. One that gathers is woken once nothing more can join, and not
+    /// for each request: it wakes by itself when the first has waited long enough.
+    fn wants_instance(&self, joining: Joining) -> bool {
+        match (self.idle, self.gathering) {
+            (0, 0) => false,
+            (_, 0) => true,
+            _ => self.queue.is_full(joining),
+        }
+    }
 }
 
 impl Scheduler {
@@ -237,8 +253,11 @@ impl Scheduler {
         }
         state.queue.push(urgency, job);
         self.shared.metrics.set_waiting(state.queue.len());
+        let wants_instance = state.wants_instance(self.shared.joining());
         drop(state);
-        self.shared.changed.notify_one();
+        if wants_instance {
+            self.shared.changed.notify_one();
+        }
         Ok(receiver)
     }
 

@@ -153,27 +153,8 @@ impl Queue {
         let Some((_, first)) = self.places().next() else {
             return Next::Nothing;
         };
-        let mut rows = first.candidate.rows;
-        let mut places: Vec<Place> = Vec::new();
-        let mut is_full = first.candidate.key.is_none() || rows >= joining.most_rows;
-        let key = first.candidate.key.as_ref();
         let until = first.arrived + joining.delay;
-        for (at, (place, job)) in self.places().enumerate() {
-            if at == 0 {
-                places.push(place);
-            } else if is_full {
-                break;
-            } else if job.candidate.key.as_ref() == key {
-                if rows.saturating_add(job.candidate.rows) > joining.most_rows {
-                    // Those behind it do not overtake it.
-                    is_full = true;
-                    break;
-                }
-                rows += job.candidate.rows;
-                places.push(place);
-                is_full = rows >= joining.most_rows;
-            }
-        }
+        let (places, is_full) = self.together(joining);
         if !is_full && now < until {
             return Next::Until(until);
         }
@@ -181,6 +162,37 @@ impl Queue {
             self.advance(place);
         }
         Next::Jobs(places.into_iter().filter_map(|place| self.remove(place)).collect())
+    }
+
+    /// Tells whether no other request can join those that are next.
+    pub fn is_full(&self, joining: Joining) -> bool {
+        self.together(joining).1
+    }
+
+    /// Finds the most urgent request and those that go with it, and whether no other can join them.
+    fn together(&self, joining: Joining) -> (Vec<Place>, bool) {
+        let mut all = self.places();
+        let Some((place, first)) = all.next() else {
+            return (Vec::new(), false);
+        };
+        let key = first.candidate.key.as_ref();
+        let mut places = vec![place];
+        let mut rows = first.candidate.rows;
+        if key.is_none() || rows >= joining.most_rows {
+            return (places, true);
+        }
+        for (place, job) in all.filter(|(_, job)| job.candidate.key.as_ref() == key) {
+            // Those behind one that does not fit do not overtake it.
+            if rows.saturating_add(job.candidate.rows) > joining.most_rows {
+                return (places, true);
+            }
+            rows += job.candidate.rows;
+            places.push(place);
+            if rows >= joining.most_rows {
+                return (places, true);
+            }
+        }
+        (places, false)
     }
 
     /// Takes the most urgent request, where it is one that is wanted.

@@ -18,9 +18,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderName, HeaderValue};
-use axum::middleware::Next;
 use axum::response::Response;
 use jiff::Timestamp;
 
@@ -178,7 +177,10 @@ pub fn carried<F: Future>(future: F) -> impl Future<Output = F::Output> {
 }
 
 /// Gives each request its ids, and hands on what is to be seen of it.
-pub(in crate::serve) async fn follow(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+pub(super) async fn follow<F>(shared: &Arc<Shared>, request: Request, answer: impl FnOnce(Request) -> F) -> Response
+where
+    F: Future<Output = Response>,
+{
     let telemetry = &shared.telemetry;
     let identity = Identity::of(request.headers());
     let (id, trace) = (identity.request_id.clone(), identity.traceparent());
@@ -194,12 +196,12 @@ pub(in crate::serve) async fn follow(State(shared): State<Arc<Shared>>, request:
             route: route.map(|route| route.as_str().to_owned()),
         };
         let notes = Notes::default();
-        let recording = Recording::new(Arc::clone(&shared), heard, Arc::clone(&notes));
+        let recording = Recording::new(Arc::clone(shared), heard, Arc::clone(&notes));
         // Dropped with this future where the client leaves before the answer.
-        let response = NOTES.scope(notes, next.run(request)).await;
+        let response = NOTES.scope(notes, answer(request)).await;
         recording.follow(response)
     } else {
-        next.run(request).await
+        answer(request).await
     };
     let headers = response.headers_mut();
     for (name, value) in [(REQUEST_ID, id), (TRACEPARENT, trace)] {

@@ -15,6 +15,7 @@ mod executor;
 mod gate;
 mod grpc;
 pub mod http;
+mod loops;
 mod metrics;
 mod model;
 mod playground;

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use super::access::{self, Access, AccessOptions, Hangup, Reloaded, Tls, TlsError, TokenFileError};
 use super::http::{self, Bounds, Listener, Origins};
+use super::loops::Loops;
 use super::repository::Tell;
 use super::telemetry::{Pulse, Pulses, Telemetry, TelemetryOptions};
 use super::turns::Turns;
@@ -17,7 +18,7 @@ use super::{Look, Metrics, ModelSource, Policy, Profile, Repository, SourceError
 /// Says how a server serves.
 #[derive(Clone, Debug)]
 pub struct ServerOptions {
-    /// Threads that speak with clients.
+    /// Threads that speak with clients, a core each at best.
     pub threads: usize,
     /// Where HTTP is spoken.
     pub http: SocketAddr,
@@ -114,10 +115,11 @@ pub enum ServerError {
 /// Errors: [`ServerError`]; a model that cannot be loaded is told through `tell` and does not keep others from coming.
 pub fn run(options: &ServerOptions, source: Arc<dyn ModelSource>, tell: Tell) -> Result<(), ServerError> {
     allow_files();
+    // Takes connections and looks after the models; answered they are on `Loops`.
     let runtime = runtime::Builder::new_multi_thread()
         .enable_all()
-        .worker_threads(options.threads.max(1))
-        .thread_name("serve")
+        .worker_threads(1)
+        .thread_name("upkeep")
         .build()
         .map_err(ServerError::Start)?;
     let served = runtime.block_on(serve(options, source, tell));
@@ -171,6 +173,7 @@ async fn serve(options: &ServerOptions, source: Arc<dyn ModelSource>, tell: Tell
     let (stop, stopped) = watch::channel(false);
     let terms = http::Terms {
         bounds: options.bounds,
+        loops: Arc::new(Loops::start(options.threads).map_err(ServerError::Start)?),
         tls: tls.clone(),
         stop: stopped,
     };

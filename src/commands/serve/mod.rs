@@ -140,11 +140,7 @@ pub fn run(args: Args, context: &Context) -> Result<(), Failure> {
     let access = args.access.for_host(host, context)?;
     args.lifetimes.check_control(&access)?;
     let options = ServerOptions {
-        threads: match args.in_process {
-            true => usable_threads(),
-            // One core is left to the workers: on two, a second thread would only pass requests to and fro.
-            false => usable_threads() - 1,
-        },
+        threads: usable_threads(),
         http: SocketAddr::new(host, args.port.or(own_port).unwrap_or(8000)),
         grpc: (!args.no_grpc).then(|| SocketAddr::new(host, args.grpc_port)),
         metrics: (!args.no_metrics).then(|| SocketAddr::new(host, args.metrics_port)),

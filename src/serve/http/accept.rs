@@ -20,6 +20,7 @@ use tokio_rustls::server::TlsStream;
 use super::Refusal;
 use super::pace::{Pace, Paced, SlowBody, Watched};
 use crate::serve::access::Tls;
+use crate::serve::loops::Loops;
 
 /// The largest frame of HTTP/2: tensors come in few. Units: bytes.
 const FRAME_BYTES: u32 = 256 << 10;
@@ -75,6 +76,8 @@ pub(in crate::serve) struct Terms {
     pub bounds: Bounds,
     /// `None` where no TLS is spoken.
     pub tls: Option<Arc<Tls>>,
+    /// The threads that connections are answered on.
+    pub loops: Arc<Loops>,
     /// Is set once the server is to stop.
     pub stop: watch::Receiver<bool>,
 }
@@ -97,7 +100,17 @@ pub(in crate::serve) async fn serve(listener: Listener, router: Router, terms: T
         };
         match accepted {
             Ok((stream, _)) => {
-                connections.spawn(connection(stream, router.clone(), terms.clone(), place));
+                // What it is registered with is the loop of this task: the connection's own takes it anew.
+                let Ok(stream) = stream.into_std() else { continue };
+                let (router, terms, on) = (router.clone(), terms.clone(), terms.loops.least_busy());
+                let handle = on.handle().clone();
+                let answered = async move {
+                    let _on = on;
+                    if let Ok(stream) = TcpStream::from_std(stream) {
+                        connection(stream, router, terms, place).await;
+                    }
+                };
+                connections.spawn_on(answered, &handle);
             }
             // Too many open files, most likely: others will close some.
             Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,

@@ -71,6 +71,49 @@ async fn joined_rows_are_filled_up_to_one_of_few_sizes_and_nobody_sees_it() {
     assert!(seen.contains(&6), "{seen:?}");
 }
 
+#[tokio::test]
+async fn an_instance_that_gathers_goes_when_its_call_is_full_and_else_when_the_first_has_waited_long_enough() {
+    let long = Duration::from_secs(60);
+    for (instances, delay, requests) in [
+        (1, long, 4),
+        (2, long, 8),
+        (1, Duration::from_millis(300), 3),
+        (2, Duration::from_millis(300), 7),
+    ] {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let executors = (0..instances).map(|_| Box::new(Echo(Arc::clone(&seen))) as Box<dyn Executor>);
+        let settings = Settings {
+            max_batch_size: 4,
+            max_queue_delay: delay,
+            ..Settings::default()
+        };
+        let metrics = Metrics::default().of_model("m", "1");
+        let scheduler = Scheduler::start("m", executors.collect(), Some(stacking()), settings, metrics).unwrap();
+        let scheduler = Arc::new(scheduler);
+        let began = Instant::now();
+        let mut tasks = tokio::task::JoinSet::new();
+        for number in 0..requests {
+            let scheduler = Arc::clone(&scheduler);
+            tasks.spawn(async move { (number, scheduler.call(row(number)).await.unwrap().outputs) });
+        }
+        while let Some(done) = tasks.join_next().await {
+            let (number, outputs) = done.unwrap();
+            assert_eq!(outputs, row(number).inputs);
+        }
+        let mut rows = seen.lock().unwrap().clone();
+        rows.sort_unstable_by(|one, other| other.cmp(one));
+        let wanted: &[usize] = match requests {
+            8 => &[4, 4],
+            7 => &[4, 3],
+            4 => &[4],
+            _ => &[3],
+        };
+        assert_eq!(rows, wanted, "{instances} instances, {requests} requests");
+        let is_full = requests % 4 == 0;
+        assert_eq!(began.elapsed() < delay, is_full, "{:?}", began.elapsed());
+    }
+}
+
 #[test]
 fn sizes_that_a_device_gets_ready_for_are_few() {
     let settings = |max_batch_size, even_batches| Settings {
@@ -165,6 +208,8 @@ async fn brisk(most_at_once: usize, runs_anywhere: bool) -> (Arc<Scheduler>, See
         scheduler.call(row(0)).await.unwrap();
     }
     assert!(scheduler.shared.brisk.is_expected(8));
+    // The instance that answered the last call may still hold it.
+    drop(scheduler.shared.executors[0].lock().unwrap());
     seen.lock().unwrap().clear();
     (Arc::new(scheduler), seen, has_started, let_go)
 }

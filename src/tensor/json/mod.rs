@@ -18,4 +18,4 @@ pub use encode::{Flat, Nested, encode, write};
 pub use error::{Error, Found, ShapeFault};
 pub use scan::{Expected, SyntaxError};
 pub(super) use text::read;
-pub use text::{decode_map, decode_text};
+pub use text::{decode_map, decode_text, elements, members};

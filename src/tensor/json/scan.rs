@@ -6,6 +6,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use crate::tensor::cast::Decimal;
+
 /// Says where and why a text is not JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected {expected} at line {line} column {column}")]
@@ -22,6 +24,8 @@ pub struct SyntaxError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expected {
     Value,
+    List,
+    Map,
     DigitOfNumber,
     String,
     Unicode,
@@ -36,6 +40,8 @@ impl fmt::Display for Expected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Expected::Value => "a value",
+            Expected::List => "`[`",
+            Expected::Map => "`{`",
             Expected::DigitOfNumber => "a digit",
             Expected::String => "a string that ends, without raw control characters and unknown escapes",
             Expected::Unicode => "UTF-8",
@@ -55,7 +61,7 @@ pub(in crate::tensor) enum Token<'t> {
     /// A number without fraction and exponent that 64 bits hold.
     Whole(i128),
     /// Any other number.
-    Decimal(&'t str),
+    Decimal(Decimal<'t>),
     String(Cow<'t, str>),
     List,
     Map,
@@ -116,6 +122,50 @@ impl<'t> Scanner<'t> {
             Some(b'n') => self.word(b"null", Token::Null),
             _ => Err(self.expected(Expected::Value)),
         }
+    }
+
+    /// Passes over a value and gives its text. Whether that is JSON, who reads it finds.
+    pub(in crate::tensor) fn skip(&mut self) -> Result<&'t str, SyntaxError> {
+        self.peek();
+        let start = self.at;
+        let mut depth = 0usize;
+        while let Some(byte) = self.byte() {
+            match byte {
+                b'"' => {
+                    self.string()?;
+                    continue;
+                }
+                b',' | b']' | b'}' if depth == 0 => break,
+                b'[' | b'{' => depth += 1,
+                b']' | b'}' => depth -= 1,
+                _ if depth > 0 => {
+                    self.at += self.within();
+                    continue;
+                }
+                _ => {}
+            }
+            self.at += 1;
+        }
+        match self.text[start..self.at].trim_ascii_end() {
+            "" => Err(self.expected(Expected::Value)),
+            value => Ok(value),
+        }
+    }
+
+    /// Gives how many bytes come next, at least one, of which all but the first open, close and quote nothing.
+    #[inline]
+    fn within(&self) -> usize {
+        const STRIDE: usize = 32;
+        let mut passed = 1;
+        // A whole stride at once, so that the compiler compares its bytes side by side.
+        while let Some(stride) = self.text.as_bytes()[self.at + passed..].first_chunk::<STRIDE>() {
+            let ends = |byte: &u8| (*byte == b'"') | (byte | 0x20 == b'{') | (byte | 0x20 == b'}');
+            if stride.iter().fold(false, |any, byte| any | ends(byte)) {
+                break;
+            }
+            passed += STRIDE;
+        }
+        passed
     }
 
     /// Reads the name of a member and its colon.
@@ -191,20 +241,27 @@ impl<'t> Scanner<'t> {
             _ => self.digits(|digit| whole = whole.wrapping_mul(10).wrapping_add(digit.into()))?,
         };
         let mut is_whole = true;
+        let mut behind_point = 0;
         if self.byte() == Some(b'.') {
             self.at += 1;
-            self.digits(|_| {})?;
+            behind_point = self.digits(|digit| whole = whole.wrapping_mul(10).wrapping_add(digit.into()))?;
             is_whole = false;
         }
+        let mut is_short = digits + behind_point < 20;
         if let Some(b'e' | b'E') = self.byte() {
             self.at += 1;
             self.at += usize::from(matches!(self.byte(), Some(b'+' | b'-')));
             self.digits(|_| {})?;
             is_whole = false;
+            is_short = false;
         }
         let text = &self.text[start..self.at];
+        let decimal = Decimal {
+            text,
+            short: is_short.then_some((whole, behind_point)),
+        };
         if !is_whole || (is_negative && whole == 0 && digits == 1) {
-            return Ok(Token::Decimal(text));
+            return Ok(Token::Decimal(decimal));
         }
         let whole = if digits < 20 {
             Some(i128::from(whole))
@@ -213,7 +270,7 @@ impl<'t> Scanner<'t> {
         };
         Ok(match whole.map(|whole| if is_negative { -whole } else { whole }) {
             Some(whole) if (i64::MIN.into()..=u64::MAX.into()).contains(&whole) => Token::Whole(whole),
-            _ => Token::Decimal(text),
+            _ => Token::Decimal(decimal),
         })
     }
 

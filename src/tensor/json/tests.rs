@@ -114,6 +114,77 @@ fn a_decimal_is_rounded_to_the_nearest_float() {
 }
 
 #[test]
+fn every_decimal_is_rounded_as_by_the_standard_library() {
+    let mut random = fastrand::Rng::with_seed(7);
+    let mut texts: Vec<String> = [
+        "-0.0",
+        "-0",
+        "9007199254740993.0",
+        "16777217.0",
+        "0.1",
+        "1.5e3",
+        "0.00000000000000000001",
+    ]
+    .map(str::to_owned)
+    .into();
+    for _ in 0..20_000 {
+        let digits = random.u64(..) >> random.u32(..64);
+        let places = random.usize(1..26);
+        let text = format!("{digits:0>width$}", width = places + 1);
+        let (whole, behind) = text.split_at(text.len() - places);
+        let whole = whole.trim_start_matches('0');
+        let sign = if random.bool() { "-" } else { "" };
+        texts.push(format!("{sign}{}.{behind}", if whole.is_empty() { "0" } else { whole }));
+    }
+    let all = format!("[{}]", texts.join(","));
+    let doubles = decode_text(all.as_bytes(), &open(DType::F64)).unwrap();
+    let singles = decode_text(all.as_bytes(), &open(DType::F32)).unwrap();
+    let (doubles, singles) = (doubles.elements::<f64>().unwrap(), singles.elements::<f32>().unwrap());
+    for ((text, double), single) in texts.iter().zip(doubles).zip(singles) {
+        assert_eq!(double.to_bits(), text.parse::<f64>().unwrap().to_bits(), "{text}");
+        assert_eq!(single.to_bits(), text.parse::<f32>().unwrap().to_bits(), "{text}");
+    }
+}
+
+#[test]
+fn members_are_told_apart_whatever_they_hold() {
+    let text = r#" { "b" : [1, {"x": "]},"}] , "a\"":"te,xt" ,"c": -1.5e3 } "#;
+    let found: Vec<(String, &str)> = members(text.as_bytes())
+        .unwrap()
+        .into_iter()
+        .map(|(name, of)| (name.into_owned(), of))
+        .collect();
+    let name = |name: &str| name.to_owned();
+    let wanted = [
+        (name("a\""), "\"te,xt\""),
+        (name("b"), r#"[1, {"x": "]},"}]"#),
+        (name("c"), "-1.5e3"),
+    ];
+    assert_eq!(found, wanted);
+    assert!(members(b"{}").unwrap().is_empty());
+    for broken in [
+        "",
+        "[1]",
+        "{",
+        "{\"a\"}",
+        "{\"a\":}",
+        "{\"a\":1",
+        "{\"a\":1,}",
+        "{\"a\":1} 2",
+        "{\"a\":\"",
+        "{\"a\":1]",
+    ] {
+        assert!(members(broken.as_bytes()).is_err(), "{broken}");
+    }
+    assert!(
+        members(br#"{"a":1,"a":2}"#)
+            .unwrap_err()
+            .to_string()
+            .contains("given twice")
+    );
+}
+
+#[test]
 fn whole_numbers_in_any_notation_are_integers_while_they_are_exact() {
     let tensor = decode_text(b"[1.0, 1e3, -0, 9007199254740992.0]", &open(DType::I64)).unwrap();
     assert_eq!(tensor.elements::<i64>().unwrap(), [1, 1000, 0, 1 << 53]);

@@ -1,9 +1,12 @@
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
 use super::build::{Builder, Stop};
 use super::error::{Error, Found};
 use super::scan::{Expected, Scanner, SyntaxError, Token};
 use crate::tensor::cast::Cast;
 use crate::tensor::names::{all, claim};
-use crate::tensor::{IndexPath, Port, Tensor, for_dtype};
+use crate::tensor::{IndexPath, NameError, Port, Tensor, TensorName, for_dtype};
 
 /// Reads a tensor from JSON text, straight into its elements.
 ///
@@ -47,6 +50,53 @@ pub fn decode_map(text: &[u8], ports: &[Port]) -> Result<Vec<Tensor>, Error> {
     }
     scanner.end().map_err(Error::MapSyntax)?;
     Ok(all(ports, tensors)?)
+}
+
+/// Gives the text of each member of a map, in the order of their names.
+///
+/// Errors: the text is no map, or one name stands there twice; what a member holds is not looked at.
+pub fn members(text: &[u8]) -> Result<BTreeMap<Cow<'_, str>, &str>, Error> {
+    let mut scanner = Scanner::new(text).map_err(Error::MapSyntax)?;
+    scanner.take(b'{', Expected::Map).map_err(Error::MapSyntax)?;
+    let mut members = BTreeMap::new();
+    if !scanner.has(b'}') {
+        loop {
+            let name = scanner.name().map_err(Error::MapSyntax)?;
+            let value = scanner.skip().map_err(Error::MapSyntax)?;
+            if members.contains_key(&name) {
+                return Err(NameError::Duplicate(TensorName::new(name)).into());
+            }
+            members.insert(name, value);
+            if !scanner.has(b',') {
+                scanner
+                    .take(b'}', Expected::CommaOrEndOfMap)
+                    .map_err(Error::MapSyntax)?;
+                break;
+            }
+        }
+    }
+    scanner.end().map_err(Error::MapSyntax)?;
+    Ok(members)
+}
+
+/// Gives the text of each element of a list.
+///
+/// Errors: the text is no list; what an element is is not looked at.
+pub fn elements(text: &str) -> Result<Vec<&str>, SyntaxError> {
+    let mut scanner = Scanner::new(text.as_bytes())?;
+    scanner.take(b'[', Expected::List)?;
+    let mut elements = Vec::new();
+    if !scanner.has(b']') {
+        loop {
+            elements.push(scanner.skip()?);
+            if !scanner.has(b',') {
+                scanner.take(b']', Expected::CommaOrEndOfList)?;
+                break;
+            }
+        }
+    }
+    scanner.end()?;
+    Ok(elements)
 }
 
 /// Reads one value as [`decode_text`] does, and leaves what comes behind it.
@@ -101,7 +151,7 @@ fn fill<T: Cast>(scanner: &mut Scanner, builder: &mut Builder<T>) -> Result<(), 
             Token::Null | Token::Map => return Err(builder.refuse(found).into()),
             Token::Bool(value) => T::from_bool(value),
             Token::Whole(value) => T::from_integer(value),
-            Token::Decimal(text) => T::from_decimal(text),
+            Token::Decimal(decimal) => T::from_decimal(decimal),
             Token::String(text) => T::from_text(&text),
         };
         builder.push(found, element)?;

@@ -3,7 +3,6 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use super::Thing;
 use crate::predict::{Item, Modality, Request, Source};
@@ -12,19 +11,6 @@ use crate::serve::executor::chain;
 use crate::serve::http::Refusal;
 use crate::tensor::{Dim, Port, Shape, Tensor, json, npy, raw};
 
-/// Is what a JSON document may say.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Document<'a> {
-    #[serde(borrow)]
-    input: Option<&'a RawValue>,
-    #[serde(borrow)]
-    inputs: Option<Vec<&'a RawValue>>,
-    /// KServe's name for `inputs`.
-    #[serde(borrow)]
-    instances: Option<Vec<&'a RawValue>>,
-}
-
 /// The most things of one body: each is worked on before the next client's turn.
 const MOST_THINGS: usize = 1024;
 
@@ -32,27 +18,25 @@ const MOST_THINGS: usize = 1024;
 ///
 /// Errors: 400, for a document or a value that is none the model takes.
 pub(in crate::serve::http) fn of_json(body: &[u8], model: &Model) -> Result<Vec<Thing>, Refusal> {
-    let document: Document<'_> = serde_json::from_slice(body).map_err(|error| {
+    let no_document = |why: String| {
         Refusal::bad(format!(
-            "the body is not {{\"input\": …}} or {{\"inputs\": […]}}: {error}"
+            "the body is not {{\"input\": …}} or {{\"inputs\": […]}}: {why}"
         ))
-    })?;
-    let values = match document {
-        Document {
-            input: Some(value),
-            inputs: None,
-            instances: None,
-        } => vec![value],
-        Document {
-            input: None,
-            inputs: Some(values),
-            instances: None,
+    };
+    let members = json::members(body).map_err(|error| no_document(why(&error)))?;
+    // `instances` is KServe's name for `inputs`.
+    if let Some(name) = members
+        .keys()
+        .find(|name| !matches!(&***name, "input" | "inputs" | "instances"))
+    {
+        return Err(no_document(format!("`{}` is none of these", excerpt(name))));
+    }
+    let mut members = members.into_iter();
+    let values = match (members.next(), members.next()) {
+        (Some((name, value)), None) if name == "input" => vec![value],
+        (Some((name, value)), None) => {
+            json::elements(value).map_err(|error| no_document(format!("`{name}` is no list: {error}")))?
         }
-        | Document {
-            input: None,
-            inputs: None,
-            instances: Some(values),
-        } => values,
         _ => {
             return Err(Refusal::bad(
                 "the body must have one of `input`, `inputs` and `instances`",
@@ -72,9 +56,8 @@ pub(in crate::serve::http) fn of_json(body: &[u8], model: &Model) -> Result<Vec<
 }
 
 /// Reads one value.
-fn of_value(value: &RawValue, model: &Model) -> Result<Thing, Refusal> {
+fn of_value(text: &str, model: &Model) -> Result<Thing, Refusal> {
     let sources = model.skill().sources();
-    let text = value.get();
     if text.starts_with('{') && !is_bytes(text) {
         return of_names(text, &sources, model);
     }
@@ -107,26 +90,42 @@ fn of_value(value: &RawValue, model: &Model) -> Result<Thing, Refusal> {
 
 /// Reads `{"NAME": VALUE, …}`.
 fn of_names(text: &str, sources: &[Source], model: &Model) -> Result<Thing, Refusal> {
-    let pairs: std::collections::BTreeMap<String, &RawValue> = serde_json::from_str(text)
-        .map_err(|error| Refusal::bad(format!("an object must hold values by name: {error}")))?;
+    let pairs = json::members(text.as_bytes())
+        .map_err(|error| Refusal::bad(format!("an object must hold values by name: {}", why(&error))))?;
     let mut thing = Thing::bare(Request::default());
     for (name, value) in pairs {
         if let Some(source) = sources.iter().find(|source| source.label() == name) {
-            let (label, item) = of_source(value.get(), source)?;
+            let (label, item) = of_source(value, source)?;
             thing.label = thing.label.or(label);
             thing.request.items.push((source.name.clone(), item));
         } else if let Some(port) = model.given().input(&name) {
-            let tensor = of_tensor(value.get(), port)?;
-            thing.request.items.push((Some(name), Item::Tensor(tensor)));
+            let tensor = of_tensor(value, port)?;
+            thing
+                .request
+                .items
+                .push((Some(name.into_owned()), Item::Tensor(tensor)));
         } else {
             return Err(Refusal::bad(format!(
                 "there is no input `{}`: the model takes {}",
-                name.chars().take(100).collect::<String>().escape_debug(),
+                excerpt(&name),
                 names(sources, model)
             )));
         }
     }
     Ok(thing)
+}
+
+/// Says why a text is no map; it is the body's, and not one of inputs alone.
+fn why(error: &json::Error) -> String {
+    match error {
+        json::Error::MapSyntax(error) => error.to_string(),
+        error => chain(error),
+    }
+}
+
+/// Gives a name of a client's as an error may repeat it.
+fn excerpt(name: &str) -> String {
+    name.chars().take(100).collect::<String>().escape_debug().to_string()
 }
 
 /// Names what the model takes.

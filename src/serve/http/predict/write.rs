@@ -12,6 +12,9 @@ use crate::serve::answering::Answered;
 use crate::serve::http::Refusal;
 use crate::tensor::{Tensor, json as tensors};
 
+/// About how much room a number and its comma take.
+const NUMBER_BYTES: usize = 10;
+
 /// Writes the document of `predict`.
 pub(super) fn answers(model: &Model, labels: &[Option<String>], answered: &Answered, began: Instant) -> Vec<u8> {
     let mut to = Vec::with_capacity(1 << 10);
@@ -66,6 +69,7 @@ fn write_output(model: &Model, output: &Output, to: &mut Vec<u8>) -> io::Result<
             json!(tensor.dtype().name()),
             json!(tensor.shape())
         )?;
+        to.reserve(tensor.data().len() * NUMBER_BYTES);
         tensors::write(tensor, &mut *to)?;
         write!(to, "}}")?;
     }
@@ -110,7 +114,7 @@ fn write_prediction(model: &Model, output: &Output, to: &mut Vec<u8>) -> io::Res
 
 /// Writes a tensor, and one of one row without the axis that says so.
 fn write_row(tensor: &Tensor, to: &mut Vec<u8>) -> io::Result<()> {
-    let mut text = Vec::new();
+    let mut text = Vec::with_capacity(tensor.data().len() * NUMBER_BYTES);
     tensors::write(tensor, &mut text)?;
     let is_row = tensor.shape().first() == Some(&1);
     match is_row {

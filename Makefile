@@ -48,7 +48,7 @@ cpu-bench: test-deps ## The providers of the processor side by side, and what tu
 	$(PYTHON) bench/cpu.py
 
 .PHONY: serve-soak serve-bench
-SOAK_SECONDS ?= 60
+SOAK_SECONDS ?= 150
 soak: serve-soak
 
 serve-soak: test-deps ## A server's memory under load, for SOAK_SECONDS; a part of soak

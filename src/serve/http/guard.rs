@@ -80,7 +80,8 @@ fn name_of(host: &str) -> &str {
     }
 }
 
-fn shown(text: &str) -> String {
+/// Gives a text of a client's as an error may repeat it.
+pub(super) fn shown(text: &str) -> String {
     text.chars().take(100).collect::<String>().escape_debug().to_string()
 }
 

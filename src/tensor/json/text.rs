@@ -35,20 +35,11 @@ pub fn decode_map(text: &[u8], ports: &[Port]) -> Result<Vec<Tensor>, Error> {
         other => return Err(Error::NotAMap(found(&other))),
     }
     let mut tensors = vec![None; ports.len()];
-    if !scanner.has(b'}') {
-        loop {
-            let name = scanner.name().map_err(Error::MapSyntax)?;
-            let at = claim(ports, &tensors, &name)?;
-            tensors[at] = Some(read(&mut scanner, &ports[at])?);
-            if !scanner.has(b',') {
-                scanner
-                    .take(b'}', Expected::CommaOrEndOfMap)
-                    .map_err(Error::MapSyntax)?;
-                break;
-            }
-        }
-    }
-    scanner.end().map_err(Error::MapSyntax)?;
+    each_member(scanner, |scanner, name| {
+        let at = claim(ports, &tensors, &name)?;
+        tensors[at] = Some(read(scanner, &ports[at])?);
+        Ok(())
+    })?;
     Ok(all(ports, tensors)?)
 }
 
@@ -59,14 +50,26 @@ pub fn members(text: &[u8]) -> Result<BTreeMap<Cow<'_, str>, &str>, Error> {
     let mut scanner = Scanner::new(text).map_err(Error::MapSyntax)?;
     scanner.take(b'{', Expected::Map).map_err(Error::MapSyntax)?;
     let mut members = BTreeMap::new();
+    each_member(scanner, |scanner, name| {
+        let value = scanner.skip().map_err(Error::MapSyntax)?;
+        if members.contains_key(&name) {
+            return Err(NameError::Duplicate(TensorName::new(name)).into());
+        }
+        members.insert(name, value);
+        Ok(())
+    })?;
+    Ok(members)
+}
+
+/// Goes through the members of a map that has been opened, to the end of the text; `value` reads what comes behind each name.
+fn each_member<'t>(
+    mut scanner: Scanner<'t>,
+    mut value: impl FnMut(&mut Scanner<'t>, Cow<'t, str>) -> Result<(), Error>,
+) -> Result<(), Error> {
     if !scanner.has(b'}') {
         loop {
             let name = scanner.name().map_err(Error::MapSyntax)?;
-            let value = scanner.skip().map_err(Error::MapSyntax)?;
-            if members.contains_key(&name) {
-                return Err(NameError::Duplicate(TensorName::new(name)).into());
-            }
-            members.insert(name, value);
+            value(&mut scanner, name)?;
             if !scanner.has(b',') {
                 scanner
                     .take(b'}', Expected::CommaOrEndOfMap)
@@ -75,8 +78,7 @@ pub fn members(text: &[u8]) -> Result<BTreeMap<Cow<'_, str>, &str>, Error> {
             }
         }
     }
-    scanner.end().map_err(Error::MapSyntax)?;
-    Ok(members)
+    scanner.end().map_err(Error::MapSyntax)
 }
 
 /// Gives the text of each element of a list.

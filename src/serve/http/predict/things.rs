@@ -8,7 +8,7 @@ use super::Thing;
 use crate::predict::{Item, Modality, Request, Source};
 use crate::serve::Model;
 use crate::serve::executor::chain;
-use crate::serve::http::Refusal;
+use crate::serve::http::{Refusal, guard::shown};
 use crate::tensor::{Dim, Port, Shape, Tensor, json, npy, raw};
 
 /// The most things of one body: each is worked on before the next client's turn.
@@ -29,7 +29,7 @@ pub(in crate::serve::http) fn of_json(body: &[u8], model: &Model) -> Result<Vec<
         .keys()
         .find(|name| !matches!(&***name, "input" | "inputs" | "instances"))
     {
-        return Err(no_document(format!("`{}` is none of these", excerpt(name))));
+        return Err(no_document(format!("`{}` is none of these", shown(name))));
     }
     let mut members = members.into_iter();
     let values = match (members.next(), members.next()) {
@@ -107,7 +107,7 @@ fn of_names(text: &str, sources: &[Source], model: &Model) -> Result<Thing, Refu
         } else {
             return Err(Refusal::bad(format!(
                 "there is no input `{}`: the model takes {}",
-                excerpt(&name),
+                shown(&name),
                 names(sources, model)
             )));
         }
@@ -121,11 +121,6 @@ fn why(error: &json::Error) -> String {
         json::Error::MapSyntax(error) => error.to_string(),
         error => chain(error),
     }
-}
-
-/// Gives a name of a client's as an error may repeat it.
-fn excerpt(name: &str) -> String {
-    name.chars().take(100).collect::<String>().escape_debug().to_string()
 }
 
 /// Names what the model takes.

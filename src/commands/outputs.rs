@@ -81,7 +81,7 @@ impl OutputFile {
             (Form::Npz, all) => npz::encode(all.iter().map(|(port, tensor)| (&port.name, *tensor))).or_fail(what)?,
             (Form::Json, [(_, tensor)]) => {
                 let mut bytes = Vec::new();
-                json::write(tensor, &mut bytes).or_fail(what)?;
+                json::append(tensor, &mut bytes);
                 bytes.push(b'\n');
                 bytes
             }

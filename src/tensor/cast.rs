@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 use half::{bf16, f16};
 
+use super::decimal::Short;
 use super::{DType, Data, Element, Tensor, for_data, for_dtype};
 
 /// Is a number as a message shows it.
@@ -180,12 +181,17 @@ pub(super) trait Cast: Element {
     fn from_integer(value: i128) -> Result<Self, CastError>;
     fn from_float(value: f64) -> Result<Self, CastError>;
     /// Takes a JSON number that has a fraction or an exponent, or that 64 bits do not hold.
-    fn from_decimal(decimal: Decimal<'_>) -> Result<Self, CastError> {
-        let value = decimal.to_f64();
+    fn from_decimal(decimal: &str) -> Result<Self, CastError> {
+        let value = parse::<f64>(decimal);
         if value.is_infinite() && Self::BOUNDS.is_some() {
-            return Err(overflow::<Self>(decimal.text));
+            return Err(overflow::<Self>(decimal));
         }
         from_notation(value)
+    }
+    /// Takes a JSON number of few digits where that is quick, and comes to what the other ways come to.
+    #[inline]
+    fn from_short(_: Short) -> Option<Self> {
+        None
     }
     /// Takes `NaN`, `Infinity` and `-Infinity` for a float, anything for a string.
     fn from_text(text: &str) -> Result<Self, CastError>;
@@ -203,6 +209,11 @@ macro_rules! integers {
             }
             fn from_integer(value: i128) -> Result<Self, CastError> {
                 value.try_into().map_err(|_| outside::<Self>(Number::Integer(value)))
+            }
+            #[inline]
+            fn from_short(short: Short) -> Option<Self> {
+                let whole = i64::try_from(short.digits).ok().filter(|_| short.places == 0)?;
+                short.signed(whole).try_into().ok()
             }
             fn from_float(value: f64) -> Result<Self, CastError> {
                 if value.trunc() != value || value.is_infinite() {
@@ -241,49 +252,11 @@ pub(super) fn from_notation<T: Cast>(value: f64) -> Result<T, CastError> {
     Ok(element)
 }
 
+#[cold]
 fn overflow<T: Element>(literal: &str) -> CastError {
     CastError::Overflow {
         literal: Excerpt(literal).to_string(),
         dtype: T::DTYPE,
-    }
-}
-
-/// Is a JSON number that has a fraction or an exponent, or that 64 bits do not hold.
-#[derive(Clone, Copy)]
-pub(super) struct Decimal<'t> {
-    pub text: &'t str,
-    /// Its digits as one whole number, and how many of them stand behind the point; `None` where there are more than 19 or an
-    /// exponent.
-    pub short: Option<(u64, usize)>,
-}
-
-impl Decimal<'_> {
-    fn to_f64(self) -> f64 {
-        const POWERS: [f64; 23] = [
-            1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18,
-            1e19, 1e20, 1e21, 1e22,
-        ];
-        match self.short {
-            // Both are exact, so that the quotient is rounded once, as the number itself would be.
-            Some((digits, places)) if digits <= 1 << f64::MANTISSA_DIGITS && places < POWERS.len() => {
-                self.signed(digits as f64 / POWERS[places])
-            }
-            _ => parse(self.text),
-        }
-    }
-
-    fn to_f32(self) -> f32 {
-        const POWERS: [f32; 11] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10];
-        match self.short {
-            Some((digits, places)) if digits <= 1 << f32::MANTISSA_DIGITS && places < POWERS.len() => {
-                self.signed(digits as f32 / POWERS[places])
-            }
-            _ => parse(self.text),
-        }
-    }
-
-    fn signed<F: std::ops::Neg<Output = F>>(self, value: F) -> F {
-        if self.text.starts_with('-') { -value } else { value }
     }
 }
 
@@ -300,7 +273,7 @@ fn not_text<T: Element>(text: &str) -> CastError {
 }
 
 macro_rules! floats {
-    ($($rust:ty, $greatest:expr, $read:expr, $round:expr, $widen:expr;)*) => { $(
+    ($($rust:ty, $greatest:expr, $read:expr, $short:expr, $round:expr, $widen:expr;)*) => { $(
         impl Cast for $rust {
             const BOUNDS: Option<(Number, Number)> = Some((Number::Float(-$greatest), Number::Float($greatest)));
             fn from_bool(value: bool) -> Result<Self, CastError> {
@@ -327,12 +300,16 @@ macro_rules! floats {
                 }
                 Ok(nearest)
             }
-            fn from_decimal(decimal: Decimal<'_>) -> Result<Self, CastError> {
+            fn from_decimal(decimal: &str) -> Result<Self, CastError> {
                 let nearest: $rust = $read(decimal);
                 if nearest.is_infinite() {
-                    return Err(overflow::<Self>(decimal.text));
+                    return Err(overflow::<Self>(decimal));
                 }
                 Ok(nearest)
+            }
+            #[inline]
+            fn from_short(short: Short) -> Option<Self> {
+                $short(short)
             }
             fn from_text(text: &str) -> Result<Self, CastError> {
                 match text {
@@ -350,10 +327,10 @@ macro_rules! floats {
 }
 
 floats! {
-    f16, f16::MAX.to_f64_const(), |decimal: Decimal<'_>| f16::from_f64(decimal.to_f64()), f16::from_f64, f16::to_f64;
-    bf16, bf16::MAX.to_f64_const(), |decimal: Decimal<'_>| bf16::from_f64(decimal.to_f64()), bf16::from_f64, bf16::to_f64;
-    f32, f32::MAX as f64, |decimal: Decimal<'_>| decimal.to_f32(), |value: f64| value as f32, |value: f32| f64::from(value);
-    f64, f64::MAX, |decimal: Decimal<'_>| decimal.to_f64(), |value: f64| value, |value: f64| value;
+    f16, f16::MAX.to_f64_const(), |decimal| f16::from_f64(parse(decimal)), |_| None, f16::from_f64, f16::to_f64;
+    bf16, bf16::MAX.to_f64_const(), |decimal| bf16::from_f64(parse(decimal)), |_| None, bf16::from_f64, bf16::to_f64;
+    f32, f32::MAX as f64, parse, Short::nearest_f32, |value: f64| value as f32, |value: f32| f64::from(value);
+    f64, f64::MAX, parse, Short::nearest_f64, |value: f64| value, |value: f64| value;
 }
 
 impl Cast for bool {

@@ -7,6 +7,7 @@ pub(crate) mod arbitrary;
 mod axis;
 mod bytes;
 mod cast;
+mod decimal;
 mod dtype;
 mod fit;
 pub mod json;

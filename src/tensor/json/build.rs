@@ -39,6 +39,18 @@ impl<'p, T: Cast> Builder<'p, T> {
         }
     }
 
+    /// Lets `fill` append elements where elements may come next.
+    #[inline]
+    pub(super) fn row(&mut self, fill: impl FnOnce(&mut Vec<T>)) {
+        if self.rank == Some(self.at.len())
+            && let Some(index) = self.at.last_mut()
+        {
+            let before = self.elements.len();
+            fill(&mut self.elements);
+            *index += self.elements.len() - before;
+        }
+    }
+
     /// Takes one element.
     #[inline]
     pub(super) fn push(&mut self, found: Found, element: Result<T, CastError>) -> Result<(), Stop> {

@@ -1,7 +1,6 @@
 use std::io;
 
 use half::{bf16, f16};
-use serde::ser::{Serialize, SerializeSeq, Serializer};
 use serde_json::Value;
 
 use crate::tensor::{Tensor, for_data};
@@ -12,97 +11,120 @@ use crate::tensor::{Tensor, for_data};
 /// exact; NaN and the infinities are the
 /// strings `NaN`, `Infinity` and `-Infinity`.
 pub fn encode(tensor: &Tensor) -> Value {
-    serde_json::to_value(Nested(tensor)).expect("a tensor has no map keys and its numbers are finite")
+    let mut text = Vec::new();
+    append(tensor, &mut text);
+    serde_json::from_slice(&text).expect("what is written here is JSON, no deeper than a tensor can be")
 }
 
-/// Writes a tensor as JSON text, as [`encode`] does, without a tree of values in between.
-///
-/// Errors: what `writer` gives. It is called for every number: buffer it.
-pub fn write(tensor: &Tensor, writer: impl io::Write) -> io::Result<()> {
-    serde_json::to_writer(writer, &Nested(tensor)).map_err(io::Error::from)
-}
-
-/// Serializes a tensor as nested lists, so that it can be part of a larger document.
+/// Appends a tensor as JSON text, as [`encode`] does, without a tree of values in between.
 ///
 /// Shape: nested as the tensor's; a tensor without elements that would take more than 2^20 lists is one empty list.
-#[derive(Clone, Copy, Debug)]
-pub struct Nested<'a>(pub &'a Tensor);
+pub fn append(tensor: &Tensor, to: &mut Vec<u8>) {
+    let written = text(tensor, tensor.shape(), to, |_| Ok(()));
+    debug_assert!(written.is_ok(), "a vector takes whatever is written");
+}
 
-impl Serialize for Nested<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        const MOST_EMPTY_LISTS: usize = 1 << 20;
-        let mut shape = self.0.shape();
-        if let Some(empty) = shape.iter().position(|&size| size == 0) {
-            // Nothing lies within an empty list, and a shape costs nothing: [2^40, 0] must not fill the memory.
-            let lists = shape[..empty]
-                .iter()
-                .try_fold(1usize, |product, &size| product.checked_mul(size));
-            shape = match lists {
-                Some(lists) if lists <= MOST_EMPTY_LISTS => &shape[..=empty],
-                _ => &[0],
-            };
+/// Appends the elements of a tensor as one list, in row-major order, whatever its shape.
+pub fn append_flat(tensor: &Tensor, to: &mut Vec<u8>) {
+    let written = text(tensor, &[tensor.data().len()], to, |_| Ok(()));
+    debug_assert!(written.is_ok(), "a vector takes whatever is written");
+}
+
+/// Writes a tensor as JSON text, as [`append`] does, some kilobytes at a time.
+///
+/// Errors: what `writer` gives.
+pub fn write(tensor: &Tensor, mut writer: impl io::Write) -> io::Result<()> {
+    const HELD_BYTES: usize = 1 << 15;
+    let mut held = Vec::with_capacity(HELD_BYTES);
+    text(tensor, tensor.shape(), &mut held, |held| {
+        if held.len() >= HELD_BYTES {
+            writer.write_all(held)?;
+            held.clear();
         }
-        for_data!(self.0.data(), elements => Level { shape, elements }.serialize(serializer))
-    }
+        Ok(())
+    })?;
+    writer.write_all(&held)
 }
 
-/// Serializes the elements of a tensor as one list, in row-major order, whatever its shape.
-#[derive(Clone, Copy, Debug)]
-pub struct Flat<'a>(pub &'a Tensor);
-
-impl Serialize for Flat<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        for_data!(self.0.data(), elements => Level { shape: &[elements.len()], elements }.serialize(serializer))
-    }
-}
-
-/// Serializes the elements below some dimension.
-struct Level<'a, T> {
-    shape: &'a [usize],
-    elements: &'a [T],
-}
-
-impl<T: Plain> Serialize for Level<'_, T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Some((&size, inner)) = self.shape.split_first() else {
-            return self.elements[0].serialize_plain(serializer);
+/// Appends the elements of `tensor`, nested as `shape` says, and calls `between` after some of them.
+fn text(
+    tensor: &Tensor,
+    mut shape: &[usize],
+    to: &mut Vec<u8>,
+    between: impl FnMut(&mut Vec<u8>) -> io::Result<()>,
+) -> io::Result<()> {
+    const MOST_EMPTY_LISTS: usize = 1 << 20;
+    if let Some(empty) = shape.iter().position(|&size| size == 0) {
+        // Nothing lies within an empty list, and a shape costs nothing: [2^40, 0] must not fill the memory.
+        let lists = shape[..empty]
+            .iter()
+            .try_fold(1usize, |product, &size| product.checked_mul(size));
+        shape = match lists {
+            Some(lists) if lists <= MOST_EMPTY_LISTS => &shape[..=empty],
+            _ => &[0],
         };
-        let mut list = serializer.serialize_seq(Some(size))?;
-        if inner.is_empty() {
-            for element in self.elements {
-                list.serialize_element(&Scalar(element))?;
-            }
-        } else {
-            let each = self.elements.len() / size.max(1);
-            for at in 0..size {
-                list.serialize_element(&Level {
-                    shape: inner,
-                    elements: &self.elements[at * each..(at + 1) * each],
-                })?;
-            }
-        }
-        list.end()
     }
+    for_data!(tensor.data(), elements => lists(shape, elements, to, between))
 }
 
-struct Scalar<'a, T>(&'a T);
-
-impl<T: Plain> Serialize for Scalar<'_, T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize_plain(serializer)
+/// Appends elements row by row, a row being a list of the innermost dimension.
+fn lists<T: Plain>(
+    shape: &[usize],
+    elements: &[T],
+    to: &mut Vec<u8>,
+    mut between: impl FnMut(&mut Vec<u8>) -> io::Result<()>,
+) -> io::Result<()> {
+    const AT_ONCE: usize = 1 << 10;
+    let (row, outer) = shape.split_last().map_or((1, shape), |(&row, outer)| (row, outer));
+    let rows = outer.iter().product();
+    bytes(b'[', shape.len(), to);
+    for at in 0..rows {
+        if at > 0 {
+            let ended = ended(outer, at);
+            bytes(b']', ended, to);
+            to.push(b',');
+            bytes(b'[', ended, to);
+        }
+        let mut is_first = true;
+        for elements in elements[at * row..(at + 1) * row].chunks(AT_ONCE) {
+            for element in elements {
+                if !is_first {
+                    to.push(b',');
+                }
+                is_first = false;
+                element.put(to);
+            }
+            between(to)?;
+        }
     }
+    bytes(b']', shape.len(), to);
+    Ok(())
+}
+
+/// Gives how many lists end where the row `at` begins, the innermost included.
+fn ended(outer: &[usize], at: usize) -> usize {
+    let mut rows = 1;
+    let whole = outer.iter().rev().take_while(|&&size| {
+        rows *= size;
+        at.is_multiple_of(rows)
+    });
+    1 + whole.count()
+}
+
+fn bytes(byte: u8, count: usize, to: &mut Vec<u8>) {
+    to.resize(to.len() + count, byte);
 }
 
 /// Is an element that JSON can show.
 trait Plain {
-    fn serialize_plain<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error>;
+    fn put(&self, to: &mut Vec<u8>);
 }
 
 macro_rules! plain_as_serde {
     ($($rust:ty),*) => { $(
         impl Plain for $rust {
-            fn serialize_plain<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                self.serialize(serializer)
+            fn put(&self, to: &mut Vec<u8>) {
+                serde_json::to_writer(to, self).expect("a vector takes whatever is written");
             }
         }
     )* };
@@ -111,15 +133,16 @@ macro_rules! plain_as_serde {
 plain_as_serde!(i8, i16, i32, i64, u8, u16, u32, u64, bool, String);
 
 macro_rules! plain_float {
-    ($($rust:ty, $shortest:expr;)*) => { $(
+    ($($rust:ty, $put:expr;)*) => { $(
         impl Plain for $rust {
-            fn serialize_plain<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            #[inline]
+            fn put(&self, to: &mut Vec<u8>) {
                 if self.is_nan() {
-                    serializer.serialize_str("NaN")
+                    to.extend(b"\"NaN\"");
                 } else if self.is_infinite() {
-                    serializer.serialize_str(if *self > <$rust>::MIN { "Infinity" } else { "-Infinity" })
+                    to.extend(if *self > <$rust>::MIN { &b"\"Infinity\""[..] } else { b"\"-Infinity\"" });
                 } else {
-                    serializer.serialize_f64($shortest(*self))
+                    $put(*self, to);
                 }
             }
         }
@@ -127,24 +150,65 @@ macro_rules! plain_float {
 }
 
 plain_float! {
-    f64, |value: f64| value;
-    f32, shortest_f32;
-    f16, |value: f16| shortest_half(value.to_f64(), |back| f16::from_f64(back) == value);
-    bf16, |value: bf16| shortest_half(value.to_f64(), |back| bf16::from_f64(back) == value);
+    f64, put_f64;
+    f32, put_f32;
+    f16, |value: f16, to| put_f64(shortest_half(value.to_f64(), |back| f16::from_f64(back) == value), to);
+    bf16, |value: bf16, to| put_f64(shortest_half(value.to_f64(), |back| bf16::from_f64(back) == value), to);
 }
 
-/// Gives the float64 whose shortest decimal is that of `value`, so that 0.1 comes out as 0.1 and not as
-/// 0.10000000149011612.
-fn shortest_f32(value: f32) -> f64 {
-    if is_small_whole(value.into()) {
-        return value.into();
+#[inline]
+fn put_f64(value: f64, to: &mut Vec<u8>) {
+    // A decimal of 15 digits or fewer is no other float64's, so that none can be shorter; the quotient of whole numbers that are
+    // exact is rounded once, as the decimal would be when it is read.
+    let millionths = (value.abs() * 1e6 + 0.5) as i64;
+    if (1_000..100_000_000_000_000).contains(&millionths) && millionths as f64 / 1e6 == value.abs() {
+        put_millionths(value < 0.0, millionths as u64, to);
+    } else {
+        to.extend_from_slice(zmij::Buffer::new().format_finite(value).as_bytes());
     }
-    let mut text = [0u8; 32];
-    let mut rest = &mut text[..];
-    serde_json::to_writer(&mut rest, &value).expect("a float has fewer than 32 characters");
-    let written = 32 - rest.len();
-    let text = std::str::from_utf8(&text[..written]).expect("a number is ASCII");
-    text.parse().expect("a JSON number is a Rust float")
+}
+
+#[inline]
+fn put_f32(value: f32, to: &mut Vec<u8>) {
+    // As for float64, with the 6 digits that a float32 tells apart.
+    let millionths = (value.abs() * 1e6 + 0.5) as i32;
+    if (1_000..1_000_000).contains(&millionths) && millionths as f32 / 1e6 == value.abs() {
+        put_millionths(value < 0.0, millionths as u64, to);
+    } else {
+        to.extend_from_slice(zmij::Buffer::new().format_finite(value).as_bytes());
+    }
+}
+
+/// Appends a number of millionths without the zeros at its end.
+#[inline]
+fn put_millionths(is_negative: bool, millionths: u64, to: &mut Vec<u8>) {
+    const MILLION: u64 = 1_000_000;
+    const ZEROS: u64 = u64::from_le_bytes([b'0', b'.', b'0', b'0', b'0', b'0', b'0', b'0']);
+    if is_negative {
+        to.push(b'-');
+    }
+    let whole = millionths / MILLION;
+    if whole >= 10 {
+        (whole / 10).put(to);
+    }
+    // The last whole digit, the point and six more: one number, as many bytes whatever is shown of them, which is one move.
+    let digits = digits((millionths % MILLION) as u32);
+    let shown = (10 - digits.leading_zeros() as usize / 8).max(3);
+    let text = ZEROS | (whole % 10) | (digits << 16);
+    let end = to.len() + shown;
+    to.extend_from_slice(&text.to_le_bytes());
+    to.truncate(end);
+}
+
+/// Gives six digits, one a byte, the first in the lowest.
+#[inline]
+fn digits(number: u32) -> u64 {
+    // Halves of four digits, then of two, then of one, all halves at once; the quotients are exact for numbers this small.
+    let fours = u64::from(number / 100) | (u64::from(number % 100 * 100) << 32);
+    let hundreds = ((fours * 10486) >> 20) & 0x0000_007f_0000_007f;
+    let twos = ((fours - hundreds * 100) << 16) | hundreds;
+    let tens = ((twos * 103) >> 10) & 0x000f_000f_000f_000f;
+    ((twos - tens * 10) << 8) | tens
 }
 
 /// Finds the shortest decimal that a 16-bit float comes back from; five digits are enough for any.

@@ -14,7 +14,7 @@ mod tests;
 mod text;
 
 pub use decode::{decode, decode_map_value};
-pub use encode::{Flat, Nested, encode, write};
+pub use encode::{append, append_flat, encode, write};
 pub use error::{Error, Found, ShapeFault};
 pub use scan::{Expected, SyntaxError};
 pub(super) use text::read;

@@ -6,7 +6,9 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::tensor::cast::Decimal;
+use memchr::memchr3;
+
+use crate::tensor::decimal::Short;
 
 /// Says where and why a text is not JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -61,7 +63,7 @@ pub(in crate::tensor) enum Token<'t> {
     /// A number without fraction and exponent that 64 bits hold.
     Whole(i128),
     /// Any other number.
-    Decimal(Decimal<'t>),
+    Decimal(&'t str),
     String(Cow<'t, str>),
     List,
     Map,
@@ -124,48 +126,51 @@ impl<'t> Scanner<'t> {
         }
     }
 
-    /// Passes over a value and gives its text. Whether that is JSON, who reads it finds.
+    /// Passes over a value and gives its text. Whether that is JSON, who reads it finds: of a list only brackets and strings
+    /// are looked at, of a map only braces and strings.
     pub(in crate::tensor) fn skip(&mut self) -> Result<&'t str, SyntaxError> {
-        self.peek();
+        let next = self.peek();
         let start = self.at;
-        let mut depth = 0usize;
-        while let Some(byte) = self.byte() {
-            match byte {
-                b'"' => {
-                    self.string()?;
-                    continue;
-                }
-                b',' | b']' | b'}' if depth == 0 => break,
-                b'[' | b'{' => depth += 1,
-                b']' | b'}' => depth -= 1,
-                _ if depth > 0 => {
-                    self.at += self.within();
-                    continue;
-                }
-                _ => {}
+        match next {
+            Some(b'"') => {
+                self.string()?;
             }
-            self.at += 1;
+            Some(b'[') => self.pass(b'[', b']')?,
+            Some(b'{') => self.pass(b'{', b'}')?,
+            _ => {
+                while !matches!(
+                    self.byte(),
+                    None | Some(b',' | b']' | b'}' | b' ' | b'\n' | b'\t' | b'\r')
+                ) {
+                    self.at += 1;
+                }
+            }
         }
-        match self.text[start..self.at].trim_ascii_end() {
+        match &self.text[start..self.at] {
             "" => Err(self.expected(Expected::Value)),
             value => Ok(value),
         }
     }
 
-    /// Gives how many bytes come next, at least one, of which all but the first open, close and quote nothing.
-    #[inline]
-    fn within(&self) -> usize {
-        const STRIDE: usize = 32;
-        let mut passed = 1;
-        // A whole stride at once, so that the compiler compares its bytes side by side.
-        while let Some(stride) = self.text.as_bytes()[self.at + passed..].first_chunk::<STRIDE>() {
-            let ends = |byte: &u8| (*byte == b'"') | (byte | 0x20 == b'{') | (byte | 0x20 == b'}');
-            if stride.iter().fold(false, |any, byte| any | ends(byte)) {
-                break;
+    /// Passes over a list or a map, from its first byte to behind its last.
+    fn pass(&mut self, open: u8, close: u8) -> Result<(), SyntaxError> {
+        let mut depth = 0usize;
+        while let Some(passed) = memchr3(open, close, b'"', &self.text.as_bytes()[self.at..]) {
+            self.at += passed;
+            if self.byte() == Some(b'"') {
+                self.string()?;
+                continue;
             }
-            passed += STRIDE;
+            let is_open = self.byte() == Some(open);
+            self.at += 1;
+            match (is_open, depth) {
+                (true, _) => depth += 1,
+                (false, 0 | 1) => return Ok(()),
+                (false, _) => depth -= 1,
+            }
         }
-        passed
+        self.at = self.text.len();
+        Ok(())
     }
 
     /// Reads the name of a member and its colon.
@@ -231,60 +236,54 @@ impl<'t> Scanner<'t> {
         let start = self.at;
         let is_negative = self.byte() == Some(b'-');
         self.at += usize::from(is_negative);
-        // 19 digits always fit; what is longer is told apart below.
-        let mut whole = 0u64;
-        let digits = match self.byte() {
-            Some(b'0') => {
-                self.at += 1;
-                1
-            }
-            _ => self.digits(|digit| whole = whole.wrapping_mul(10).wrapping_add(digit.into()))?,
-        };
+        match self.byte() {
+            Some(b'0') => self.at += 1,
+            _ => self.digits()?,
+        }
         let mut is_whole = true;
-        let mut behind_point = 0;
         if self.byte() == Some(b'.') {
             self.at += 1;
-            behind_point = self.digits(|digit| whole = whole.wrapping_mul(10).wrapping_add(digit.into()))?;
+            self.digits()?;
             is_whole = false;
         }
-        let mut is_short = digits + behind_point < 20;
         if let Some(b'e' | b'E') = self.byte() {
             self.at += 1;
             self.at += usize::from(matches!(self.byte(), Some(b'+' | b'-')));
-            self.digits(|_| {})?;
+            self.digits()?;
             is_whole = false;
-            is_short = false;
         }
         let text = &self.text[start..self.at];
-        let decimal = Decimal {
-            text,
-            short: is_short.then_some((whole, behind_point)),
-        };
-        if !is_whole || (is_negative && whole == 0 && digits == 1) {
-            return Ok(Token::Decimal(decimal));
+        if is_whole
+            && text != "-0"
+            && let Ok(whole) = text.parse()
+            && (i64::MIN.into()..=u64::MAX.into()).contains(&whole)
+        {
+            return Ok(Token::Whole(whole));
         }
-        let whole = if digits < 20 {
-            Some(i128::from(whole))
-        } else {
-            text.trim_start_matches('-').parse().ok()
-        };
-        Ok(match whole.map(|whole| if is_negative { -whole } else { whole }) {
-            Some(whole) if (i64::MIN.into()..=u64::MAX.into()).contains(&whole) => Token::Whole(whole),
-            _ => Token::Decimal(decimal),
-        })
+        Ok(Token::Decimal(text))
     }
 
-    /// Takes at least one digit and counts them.
-    #[inline]
-    fn digits(&mut self, mut each: impl FnMut(u8)) -> Result<usize, SyntaxError> {
+    /// Takes at least one digit.
+    fn digits(&mut self) -> Result<(), SyntaxError> {
         let start = self.at;
-        while let Some(byte @ b'0'..=b'9') = self.byte() {
-            each(byte - b'0');
+        while let Some(b'0'..=b'9') = self.byte() {
             self.at += 1;
         }
-        match self.at - start {
-            0 => Err(self.expected(Expected::DigitOfNumber)),
-            count => Ok(count),
+        match self.at > start {
+            true => Ok(()),
+            false => Err(self.expected(Expected::DigitOfNumber)),
+        }
+    }
+
+    /// Takes numbers with the comma behind each for as long as `take` does; what comes next, [`Scanner::value`] reads.
+    #[inline]
+    pub(in crate::tensor) fn short_numbers(&mut self, mut take: impl FnMut(Short) -> bool) {
+        let text = self.text.as_bytes();
+        while let Some((number, end)) = Short::read(text, self.at)
+            && text.get(end) == Some(&b',')
+            && take(number)
+        {
+            self.at = end + 1;
         }
     }
 

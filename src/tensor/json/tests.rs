@@ -363,6 +363,52 @@ fn floats_come_out_in_the_shortest_form() {
 }
 
 #[test]
+fn every_number_of_millionths_is_written_as_serde_json_writes_it() {
+    let mut text = Vec::new();
+    let mut expected = Vec::new();
+    let steps = (0..1_000_000u64)
+        .step_by(37)
+        .chain((0..1 << 46).step_by((1 << 30) + 12_345));
+    for (at, millionths) in steps.enumerate() {
+        let value = millionths as f64 / if at % 2 == 0 { 1e6 } else { -1e6 };
+        text.clear();
+        append(&Tensor::from_vec([1], vec![value]).unwrap(), &mut text);
+        expected.clear();
+        serde_json::to_writer(&mut expected, &[value]).unwrap();
+        assert_eq!(text, expected, "{value}");
+        let narrow = value as f32;
+        text.clear();
+        append(&Tensor::from_vec([1], vec![narrow]).unwrap(), &mut text);
+        expected.clear();
+        serde_json::to_writer(&mut expected, &[narrow]).unwrap();
+        assert_eq!(text, expected, "{narrow}");
+    }
+}
+
+#[test]
+fn text_is_the_same_written_whole_and_by_parts() {
+    for shape in [
+        vec![3, 5_000],
+        vec![15_000],
+        vec![5_000, 3],
+        vec![2, 2_500, 1, 3],
+        vec![15_000, 1],
+    ] {
+        let tensor = Tensor::from_vec(shape.clone(), (0..15_000).map(f64::from).collect()).unwrap();
+        let (mut whole, mut parts, mut flat) = (Vec::new(), Vec::new(), Vec::new());
+        append(&tensor, &mut whole);
+        write(&tensor, &mut parts).unwrap();
+        assert!(whole == parts, "{shape:?}");
+        assert_eq!(decode_text(&whole, &exact_port(&tensor)).unwrap(), tensor);
+        append_flat(&tensor, &mut flat);
+        let level = Tensor::from_vec([15_000], tensor.elements::<f64>().unwrap().to_vec()).unwrap();
+        whole.clear();
+        append(&level, &mut whole);
+        assert!(whole == flat, "{shape:?}");
+    }
+}
+
+#[test]
 fn a_shape_that_costs_nothing_writes_little() {
     let vast = Tensor::from_vec([1 << 40, 0], Vec::<f32>::new()).unwrap();
     assert_eq!(encode(&vast), json!([]));

@@ -136,6 +136,14 @@ impl From<Stop> for Fault {
 /// Reads one value with all that is nested in it.
 fn fill<T: Cast>(scanner: &mut Scanner, builder: &mut Builder<T>) -> Result<(), Fault> {
     loop {
+        builder.row(|elements| {
+            scanner.short_numbers(|number| {
+                let element = T::from_short(number);
+                let is_taken = element.is_some();
+                elements.extend(element);
+                is_taken
+            });
+        });
         let token = scanner.value()?;
         let found = found(&token);
         let element = match token {

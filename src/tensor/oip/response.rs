@@ -1,10 +1,7 @@
-use serde::Serialize;
-
 use super::binary;
 use super::datatype::datatype;
 use super::error::Error;
-use crate::tensor::json::Flat;
-use crate::tensor::{DType, Port, Tensor};
+use crate::tensor::{DType, Port, Tensor, json};
 
 /// Is an answer, as it goes to the client.
 #[derive(Clone, Copy, Debug)]
@@ -19,62 +16,49 @@ pub struct Response<'a> {
     pub outputs: &'a [(&'a Port, &'a Tensor, bool)],
 }
 
-#[derive(Serialize)]
-struct Header<'a> {
-    model_name: &'a str,
-    model_version: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<&'a str>,
-    outputs: Vec<Output<'a>>,
-}
-
-#[derive(Serialize)]
-struct Output<'a> {
-    name: &'a str,
-    datatype: String,
-    shape: &'a [usize],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    parameters: Option<Parameters>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<Flat<'a>>,
-}
-
-#[derive(Serialize)]
-struct Parameters {
-    binary_data_size: usize,
-}
-
 /// Writes an answer: the body, and how many bytes of it are JSON where it has a binary part.
 ///
 /// Errors: [`Error::BinaryOnly`] for a type that JSON has no elements of and that is not wanted in binary form.
 pub fn encode_response(response: &Response<'_>) -> Result<(Vec<u8>, Option<usize>), Error> {
     let mut tail = Vec::new();
-    let mut outputs = Vec::with_capacity(response.outputs.len());
-    for &(port, tensor, is_binary) in response.outputs {
-        if !is_binary && matches!(tensor.dtype(), DType::F16 | DType::BF16) {
+    let mut body = Vec::with_capacity(1 << 8);
+    let member = |body: &mut Vec<u8>, before: &str, value: &str| {
+        body.extend(before.as_bytes());
+        serde_json::to_writer(body, value).expect("a string has a JSON form");
+    };
+    member(&mut body, "{\"model_name\":", response.model_name);
+    member(&mut body, ",\"model_version\":", response.model_version);
+    if let Some(id) = response.id {
+        member(&mut body, ",\"id\":", id);
+    }
+    body.extend(b",\"outputs\":[");
+    for (at, &(port, tensor, is_binary)) in response.outputs.iter().enumerate() {
+        let dtype = tensor.dtype();
+        if !is_binary && matches!(dtype, DType::F16 | DType::BF16) {
             return Err(Error::BinaryOnly {
                 name: port.name.clone(),
-                dtype: tensor.dtype(),
+                dtype,
             });
         }
-        outputs.push(Output {
-            name: port.name.as_str(),
-            datatype: datatype(tensor.dtype()),
-            shape: tensor.shape(),
-            parameters: is_binary.then(|| Parameters {
-                binary_data_size: binary::encode(tensor, &mut tail),
-            }),
-            data: (!is_binary).then_some(Flat(tensor)),
-        });
+        member(
+            &mut body,
+            if at == 0 { "{\"name\":" } else { ",{\"name\":" },
+            port.name.as_str(),
+        );
+        member(&mut body, ",\"datatype\":", &datatype(dtype));
+        body.extend(b",\"shape\":");
+        serde_json::to_writer(&mut body, tensor.shape()).expect("numbers have a JSON form");
+        if is_binary {
+            let size_bytes = binary::encode(tensor, &mut tail);
+            body.extend(format!(",\"parameters\":{{\"binary_data_size\":{size_bytes}}}").bytes());
+        } else {
+            body.extend(b",\"data\":");
+            json::append_flat(tensor, &mut body);
+        }
+        body.push(b'}');
     }
-    let has_tail = outputs.iter().any(|output| output.parameters.is_some());
-    let header = Header {
-        model_name: response.model_name,
-        model_version: response.model_version,
-        id: response.id,
-        outputs,
-    };
-    let mut body = serde_json::to_vec(&header).expect("the header has no map keys and its numbers are finite");
+    body.extend(b"]}");
+    let has_tail = response.outputs.iter().any(|&(.., is_binary)| is_binary);
     let header_bytes = body.len();
     body.append(&mut tail);
     Ok((body, has_tail.then_some(header_bytes)))

@@ -70,7 +70,7 @@ fn write_output(model: &Model, output: &Output, to: &mut Vec<u8>) -> io::Result<
             json!(tensor.shape())
         )?;
         to.reserve(tensor.data().len() * NUMBER_BYTES);
-        tensors::write(tensor, &mut *to)?;
+        tensors::append(tensor, to);
         write!(to, "}}")?;
     }
     write!(to, "}}")
@@ -102,24 +102,24 @@ fn write_prediction(model: &Model, output: &Output, to: &mut Vec<u8>) -> io::Res
         Output::Record(_) => return write_output(model, output, to),
     };
     if let [tensor] = tensors.as_slice() {
-        return write_row(tensor, to);
+        write_row(tensor, to);
+        return Ok(());
     }
     write!(to, "{{")?;
     for (at, (port, tensor)) in model.signature().outputs.iter().zip(tensors).enumerate() {
         write!(to, "{}{}:", if at == 0 { "" } else { "," }, json!(port.name.as_str()))?;
-        write_row(tensor, to)?;
+        write_row(tensor, to);
     }
     write!(to, "}}")
 }
 
 /// Writes a tensor, and one of one row without the axis that says so.
-fn write_row(tensor: &Tensor, to: &mut Vec<u8>) -> io::Result<()> {
+fn write_row(tensor: &Tensor, to: &mut Vec<u8>) {
     let mut text = Vec::with_capacity(tensor.data().len() * NUMBER_BYTES);
-    tensors::write(tensor, &mut text)?;
+    tensors::append(tensor, &mut text);
     let is_row = tensor.shape().first() == Some(&1);
     match is_row {
         true => to.extend(&text[1..text.len() - 1]),
         false => to.extend(text),
     }
-    Ok(())
 }

@@ -127,7 +127,7 @@ pub fn read_value(value: &str, port: &Port) -> Result<Tensor, Failure> {
             let quoted = serde_json::Value::from(value);
             return json::decode(&quoted, port).or_fail(what);
         }
-        return json::decode_text(value.as_bytes(), port).or_fail(what);
+        return json::decode_str(value, port).or_fail(what);
     };
     let bytes = read_source(source)?;
     match form(source, &bytes) {

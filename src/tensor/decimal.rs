@@ -35,14 +35,22 @@ impl Short {
         if text.get(at) == Some(&b'.') {
             at += 1;
             let start = at;
-            // Eight at a time while the text goes on for so long.
+            // Eight at a time while the text goes on for so long. That they are eight is guessed, so that the next need not wait.
             while let Some(eight) = text.get(at..).and_then(<[u8]>::first_chunk) {
-                let (more, count) = eight_digits(u64::from_le_bytes(*eight));
-                digits = digits.wrapping_mul(TENS[count]).wrapping_add(more);
-                at += count;
-                if count < 8 {
-                    break;
+                let values = u64::from_le_bytes(*eight) ^ u64::from_le_bytes([b'0'; 8]);
+                let count = digits_of(values);
+                if count == 8 {
+                    digits = digits.wrapping_mul(TENS[8]).wrapping_add(number_of(values));
+                    at += 8;
+                    continue;
                 }
+                // Zeros in front in place of what is behind.
+                let values = values.checked_shl(u64::BITS - 8 * count).unwrap_or(0);
+                digits = digits
+                    .wrapping_mul(TENS[count as usize])
+                    .wrapping_add(number_of(values));
+                at += count as usize;
+                break;
             }
             while let Some(digit @ b'0'..=b'9') = text.get(at) {
                 digits = digits.wrapping_mul(10).wrapping_add((digit - b'0').into());
@@ -70,11 +78,11 @@ impl Short {
     /// number that is written.
     #[inline]
     pub(super) fn nearest_f64(self) -> Option<f64> {
-        // Of a product of 128 bits, those below the mantissa.
-        const BELOW: u32 = u128::BITS - f64::MANTISSA_DIGITS;
-        const HALF: u128 = 1 << (BELOW - 1);
-        // The inverse is too great by one part in 2^63 at most, so the product by less than this.
-        const EXCESS: u128 = 1 << (u64::BITS + 1);
+        // Of the upper 64 bits of a product of 128, those below the mantissa.
+        const BELOW: u32 = u64::BITS - f64::MANTISSA_DIGITS;
+        const HALF: u64 = 1 << (BELOW - 1);
+        // The inverse is too great by one part in 2^63 at most, so that these bits are by this at most.
+        const EXCESS: u64 = 2;
         if self.digits == 0 {
             return Some(self.signed(0.0));
         }
@@ -84,15 +92,16 @@ impl Short {
         let &(inverse, shift) = INVERSES.get(self.places)?;
         let leading = self.digits.leading_zeros();
         let product = u128::from(self.digits << leading) * u128::from(inverse);
-        let doubled = product.leading_zeros();
-        let product = product << doubled;
-        let rest = product % (1 << BELOW);
+        let (upper, lower) = ((product >> u64::BITS) as u64, product as u64);
+        let doubled = (upper >> (u64::BITS - 1)) ^ 1;
+        let upper = (upper << doubled) | ((lower >> (u64::BITS - 1)) & doubled);
+        let rest = upper % (1 << BELOW);
         if (HALF..=HALF + EXCESS).contains(&rest) {
             return None;
         }
-        let mantissa = (product >> BELOW) as u64 + u64::from(rest > HALF);
+        let mantissa = (upper >> BELOW) + u64::from(rest > HALF);
         // A mantissa that was rounded up to the next power of two adds one to the exponent by itself.
-        let exponent = BELOW as i32 - (leading + doubled) as i32 - self.places as i32 - shift;
+        let exponent = (u64::BITS + BELOW - leading) as i32 - doubled as i32 - self.places as i32 - shift;
         let biased = (exponent + f64::MAX_EXP - 1 + f64::MANTISSA_DIGITS as i32 - 1) as u64;
         let bits = ((biased - 1) << (f64::MANTISSA_DIGITS - 1)) + mantissa;
         Some(self.signed(f64::from_bits(bits)))
@@ -131,18 +140,21 @@ static INVERSES: [(u64, i32); 28] = {
     inverses
 };
 
-/// Reads the digits at the beginning of eight bytes, the first of which is the lowest: the number and how many they are.
+/// Gives how many of eight bytes are digits before the first that is none; each is the value of a digit, the first the lowest.
 #[inline(always)]
-fn eight_digits(bytes: u64) -> (u64, usize) {
-    // A digit less `0` is at most 9; a byte that is none has its top bit set by this, and may change those above it, never below.
-    let values = bytes ^ u64::from_le_bytes([b'0'; 8]);
+fn digits_of(values: u64) -> u32 {
+    // A digit is at most 9; a byte that is none has its top bit set by this, and may change those above it, never below.
     let others = (values | values.wrapping_add(u64::from_le_bytes([0x76; 8]))) & u64::from_le_bytes([0x80; 8]);
-    let count = others.trailing_zeros() / 8;
-    // Zeros in front in place of what is behind; then pairs of digits, of pairs and of fours become one number each.
-    let digits = values.checked_shl(u64::BITS - 8 * count).unwrap_or(0);
-    let pairs = ((digits.wrapping_mul((10 << 8) + 1)) >> 8) & 0x00ff_00ff_00ff_00ff;
+    others.trailing_zeros() / 8
+}
+
+/// Gives the number that eight digits make, one a byte, the first the lowest.
+#[inline(always)]
+fn number_of(values: u64) -> u64 {
+    // Pairs of digits, of pairs and of fours become one number each.
+    let pairs = ((values.wrapping_mul((10 << 8) + 1)) >> 8) & 0x00ff_00ff_00ff_00ff;
     let fours = ((pairs.wrapping_mul((100 << 16) + 1)) >> 16) & 0x0000_ffff_0000_ffff;
-    ((fours.wrapping_mul((10_000 << 32) + 1)) >> 32, count as usize)
+    (fours.wrapping_mul((10_000 << 32) + 1)) >> 32
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Elements and lists as they come, checked against a port.
 
 use super::error::{Error, Found, ShapeFault};
+use super::scan::Scanner;
 use crate::tensor::cast::Cast;
 use crate::tensor::{CastError, Dim, IndexPath, MAX_RANK, Port, Tensor};
 
@@ -39,30 +40,13 @@ impl<'p, T: Cast> Builder<'p, T> {
         }
     }
 
-    /// Lets `fill` append elements where elements may come next.
-    #[inline]
-    pub(super) fn row(&mut self, fill: impl FnOnce(&mut Vec<T>)) {
-        if self.rank == Some(self.at.len())
-            && let Some(index) = self.at.last_mut()
-        {
-            let before = self.elements.len();
-            fill(&mut self.elements);
-            *index += self.elements.len() - before;
-        }
-    }
-
-    /// Takes one element.
-    #[inline]
-    pub(super) fn push(&mut self, found: Found, element: Result<T, CastError>) -> Result<(), Stop> {
-        if self.rank != Some(self.at.len()) {
-            self.settle_rank(found)?;
-        }
-        match element {
-            Ok(element) => self.elements.push(element),
-            Err(source) => return Err(self.stop_at_value(source)),
+    /// Counts elements that are kept elsewhere.
+    pub(super) fn count(&mut self, elements: usize) -> Result<(), Stop> {
+        if elements > 0 && self.rank != Some(self.at.len()) {
+            self.settle_rank(Found::Number)?;
         }
         if let Some(index) = self.at.last_mut() {
-            *index += 1;
+            *index += elements;
         }
         Ok(())
     }
@@ -76,52 +60,6 @@ impl<'p, T: Cast> Builder<'p, T> {
             }
             Some(rank) => Err(self.stop(ShapeFault::TooShallow { rank, found })),
         }
-    }
-
-    /// Enters a list.
-    pub(super) fn open(&mut self) -> Result<(), Stop> {
-        if let Some(rank) = self.rank
-            && self.at.len() >= rank
-        {
-            return Err(self.stop(ShapeFault::TooDeep { rank }));
-        }
-        if self.at.len() == MAX_RANK {
-            return Err(self.stop(ShapeFault::Nesting));
-        }
-        self.at.push(0);
-        if self.sizes.len() < self.at.len() {
-            self.sizes.push(None);
-        }
-        Ok(())
-    }
-
-    /// Leaves the innermost list.
-    pub(super) fn close(&mut self) -> Result<(), Stop> {
-        let found = self.at.pop().unwrap_or_default();
-        let axis = self.at.len();
-        if let Some(Dim::Fixed(expected)) = self.port.shape.dims().and_then(|dims| dims.get(axis))
-            && *expected != found as u64
-        {
-            let expected = *expected;
-            return Err(self.stop(ShapeFault::Length { axis, expected, found }));
-        }
-        match self.sizes[axis] {
-            None => self.sizes[axis] = Some(found),
-            Some(expected) if expected == found => {}
-            Some(expected) => return Err(self.stop(ShapeFault::Ragged { axis, expected, found })),
-        }
-        if found == 0 && self.rank.is_none() {
-            self.rank = Some(axis + 1);
-        }
-        if let Some(index) = self.at.last_mut() {
-            *index += 1;
-        }
-        Ok(())
-    }
-
-    /// Refuses what is never an element.
-    pub(super) fn refuse(&self, found: Found) -> Stop {
-        self.stop(ShapeFault::NoElement(found))
     }
 
     /// Makes the tensor.
@@ -145,6 +83,12 @@ impl<'p, T: Cast> Builder<'p, T> {
             name: self.port.name.clone(),
             source,
         })
+    }
+
+    /// Makes the tensor of elements that were kept elsewhere.
+    pub(super) fn finish_with(mut self, elements: Vec<T>) -> Result<Tensor, Error> {
+        self.elements = elements;
+        self.finish()
     }
 
     /// Tells whether a list is open.
@@ -177,5 +121,108 @@ impl<'p, T: Cast> Builder<'p, T> {
             path: self.place(),
             fault,
         }
+    }
+}
+
+/// Takes what a text of nested lists holds, in its order.
+pub(super) trait Sink<T> {
+    /// Says why reading stops.
+    type Stop;
+    /// Lets `fill` append elements where elements may come next.
+    fn row(&mut self, fill: impl FnOnce(&mut Vec<T>));
+    /// Takes one element.
+    fn push(&mut self, found: Found, element: Result<T, CastError>) -> Result<(), Self::Stop>;
+    /// Enters a list.
+    fn open(&mut self) -> Result<(), Self::Stop>;
+    /// Leaves the innermost list.
+    fn close(&mut self) -> Result<(), Self::Stop>;
+    /// Refuses what is never an element.
+    fn refuse(&self, found: Found) -> Self::Stop;
+    /// Tells whether a list is open, behind a value.
+    fn goes_on(&self, scanner: &Scanner<'_>) -> bool;
+    /// Tells, where a value would come, that the text was cut there.
+    fn is_cut(&self, scanner: &Scanner<'_>) -> bool;
+}
+
+impl<T: Cast> Sink<T> for Builder<'_, T> {
+    type Stop = Stop;
+
+    #[inline]
+    fn row(&mut self, fill: impl FnOnce(&mut Vec<T>)) {
+        if self.rank == Some(self.at.len())
+            && let Some(index) = self.at.last_mut()
+        {
+            let before = self.elements.len();
+            fill(&mut self.elements);
+            *index += self.elements.len() - before;
+        }
+    }
+
+    #[inline]
+    fn push(&mut self, found: Found, element: Result<T, CastError>) -> Result<(), Stop> {
+        if self.rank != Some(self.at.len()) {
+            self.settle_rank(found)?;
+        }
+        match element {
+            Ok(element) => self.elements.push(element),
+            Err(source) => return Err(self.stop_at_value(source)),
+        }
+        if let Some(index) = self.at.last_mut() {
+            *index += 1;
+        }
+        Ok(())
+    }
+
+    fn open(&mut self) -> Result<(), Stop> {
+        if let Some(rank) = self.rank
+            && self.at.len() >= rank
+        {
+            return Err(self.stop(ShapeFault::TooDeep { rank }));
+        }
+        if self.at.len() == MAX_RANK {
+            return Err(self.stop(ShapeFault::Nesting));
+        }
+        self.at.push(0);
+        if self.sizes.len() < self.at.len() {
+            self.sizes.push(None);
+        }
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<(), Stop> {
+        let found = self.at.pop().unwrap_or_default();
+        let axis = self.at.len();
+        if let Some(Dim::Fixed(expected)) = self.port.shape.dims().and_then(|dims| dims.get(axis))
+            && *expected != found as u64
+        {
+            let expected = *expected;
+            return Err(self.stop(ShapeFault::Length { axis, expected, found }));
+        }
+        match self.sizes[axis] {
+            None => self.sizes[axis] = Some(found),
+            Some(expected) if expected == found => {}
+            Some(expected) => return Err(self.stop(ShapeFault::Ragged { axis, expected, found })),
+        }
+        if found == 0 && self.rank.is_none() {
+            self.rank = Some(axis + 1);
+        }
+        if let Some(index) = self.at.last_mut() {
+            *index += 1;
+        }
+        Ok(())
+    }
+
+    fn refuse(&self, found: Found) -> Stop {
+        self.stop(ShapeFault::NoElement(found))
+    }
+
+    #[inline]
+    fn goes_on(&self, _: &Scanner<'_>) -> bool {
+        self.is_open()
+    }
+
+    #[inline]
+    fn is_cut(&self, _: &Scanner<'_>) -> bool {
+        false
     }
 }

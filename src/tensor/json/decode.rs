@@ -1,6 +1,6 @@
 use serde_json::Value;
 
-use super::build::{Builder, Stop};
+use super::build::{Builder, Sink, Stop};
 use super::error::{Error, Found};
 use crate::tensor::cast::{Cast, from_notation};
 use crate::tensor::names::{all, claim};

@@ -1,9 +1,15 @@
 use std::io;
+use std::ops::Range;
 
 use half::{bf16, f16};
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use serde_json::Value;
 
+use super::parts::parts_of;
 use crate::tensor::{Tensor, for_data};
+
+/// So few elements are written sooner than another core is woken.
+const FEW_ELEMENTS: usize = 1 << 13;
 
 /// Writes a tensor as a JSON value, nested as its shape.
 ///
@@ -20,36 +26,35 @@ pub fn encode(tensor: &Tensor) -> Value {
 ///
 /// Shape: nested as the tensor's; a tensor without elements that would take more than 2^20 lists is one empty list.
 pub fn append(tensor: &Tensor, to: &mut Vec<u8>) {
-    let written = text(tensor, tensor.shape(), to, |_| Ok(()));
+    let written = text(tensor, tensor.shape(), usize::MAX, to, |_| Ok(()));
     debug_assert!(written.is_ok(), "a vector takes whatever is written");
 }
 
 /// Appends the elements of a tensor as one list, in row-major order, whatever its shape.
 pub fn append_flat(tensor: &Tensor, to: &mut Vec<u8>) {
-    let written = text(tensor, &[tensor.data().len()], to, |_| Ok(()));
+    let written = text(tensor, &[tensor.data().len()], usize::MAX, to, |_| Ok(()));
     debug_assert!(written.is_ok(), "a vector takes whatever is written");
 }
 
-/// Writes a tensor as JSON text, as [`append`] does, some kilobytes at a time.
+/// Writes a tensor as JSON text, as [`append`] does, a few megabytes at a time.
 ///
 /// Errors: what `writer` gives.
 pub fn write(tensor: &Tensor, mut writer: impl io::Write) -> io::Result<()> {
-    const HELD_BYTES: usize = 1 << 15;
-    let mut held = Vec::with_capacity(HELD_BYTES);
-    text(tensor, tensor.shape(), &mut held, |held| {
-        if held.len() >= HELD_BYTES {
-            writer.write_all(held)?;
-            held.clear();
-        }
+    const AT_ONCE: usize = 1 << 17;
+    let mut held = Vec::new();
+    text(tensor, tensor.shape(), AT_ONCE, &mut held, |held| {
+        writer.write_all(held)?;
+        held.clear();
         Ok(())
     })?;
     writer.write_all(&held)
 }
 
-/// Appends the elements of `tensor`, nested as `shape` says, and calls `between` after some of them.
+/// Appends the elements of `tensor`, nested as `shape` says, and calls `between` whenever `at_once` more of them are there.
 fn text(
     tensor: &Tensor,
     mut shape: &[usize],
+    at_once: usize,
     to: &mut Vec<u8>,
     between: impl FnMut(&mut Vec<u8>) -> io::Result<()>,
 ) -> io::Result<()> {
@@ -64,51 +69,101 @@ fn text(
             _ => &[0],
         };
     }
-    for_data!(tensor.data(), elements => lists(shape, elements, to, between))
+    for_data!(tensor.data(), elements => Lists::new(shape, elements).append(at_once, to, between))
 }
 
-/// Appends elements row by row, a row being a list of the innermost dimension.
-fn lists<T: Plain>(
-    shape: &[usize],
-    elements: &[T],
-    to: &mut Vec<u8>,
-    mut between: impl FnMut(&mut Vec<u8>) -> io::Result<()>,
-) -> io::Result<()> {
-    const AT_ONCE: usize = 1 << 10;
-    let (row, outer) = shape.split_last().map_or((1, shape), |(&row, outer)| (row, outer));
-    let rows = outer.iter().product();
-    bytes(b'[', shape.len(), to);
-    for at in 0..rows {
-        if at > 0 {
-            let ended = ended(outer, at);
-            bytes(b']', ended, to);
-            to.push(b',');
-            bytes(b'[', ended, to);
-        }
-        let mut is_first = true;
-        for elements in elements[at * row..(at + 1) * row].chunks(AT_ONCE) {
-            for element in elements {
-                if !is_first {
-                    to.push(b',');
-                }
-                is_first = false;
-                element.put(to);
-            }
-            between(to)?;
+/// Is a tensor's elements with the lists that they stand in.
+struct Lists<'a, T> {
+    elements: &'a [T],
+    /// The dimensions but for the innermost.
+    outer: &'a [usize],
+    /// The innermost dimension, one for a scalar.
+    row: usize,
+    depth: usize,
+}
+
+impl<'a, T: Plain> Lists<'a, T> {
+    fn new(shape: &'a [usize], elements: &'a [T]) -> Self {
+        let (row, outer) = shape.split_last().map_or((1, shape), |(&row, outer)| (row, outer));
+        Lists {
+            elements,
+            outer,
+            row,
+            depth: shape.len(),
         }
     }
-    bytes(b']', shape.len(), to);
-    Ok(())
-}
 
-/// Gives how many lists end where the row `at` begins, the innermost included.
-fn ended(outer: &[usize], at: usize) -> usize {
-    let mut rows = 1;
-    let whole = outer.iter().rev().take_while(|&&size| {
-        rows *= size;
-        at.is_multiple_of(rows)
-    });
-    1 + whole.count()
+    fn append(
+        &self,
+        at_once: usize,
+        to: &mut Vec<u8>,
+        mut between: impl FnMut(&mut Vec<u8>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        bytes(b'[', self.depth, to);
+        if self.elements.is_empty() {
+            (1..self.outer.iter().product()).for_each(|row| self.separate(row, to));
+        }
+        for start in (0..self.elements.len()).step_by(at_once) {
+            let span = start..self.elements.len().min(start.saturating_add(at_once));
+            self.append_span(span, to);
+            between(to)?;
+        }
+        bytes(b']', self.depth, to);
+        Ok(())
+    }
+
+    /// Appends elements with what stands before and between them, many on all cores.
+    fn append_span(&self, span: Range<usize>, to: &mut Vec<u8>) {
+        match parts_of(span.len(), FEW_ELEMENTS) {
+            1 => self.append_part(span, to),
+            parts => {
+                let each = span.len().div_ceil(parts);
+                let texts: Vec<Vec<u8>> = (0..parts)
+                    .into_par_iter()
+                    .map(|part| {
+                        let start = span.start + part * each;
+                        let mut text = Vec::new();
+                        self.append_part(start..span.end.min(start + each), &mut text);
+                        text
+                    })
+                    .collect();
+                to.reserve(texts.iter().map(Vec::len).sum());
+                texts.iter().for_each(|text| to.extend_from_slice(text));
+            }
+        }
+    }
+
+    fn append_part(&self, part: Range<usize>, to: &mut Vec<u8>) {
+        to.reserve(part.len() * T::TEXT_BYTES);
+        let mut at = part.start;
+        while at < part.end {
+            match at % self.row {
+                0 if at > 0 => self.separate(at / self.row, to),
+                0 => {}
+                _ => to.push(b','),
+            }
+            let end = part.end.min((at / self.row + 1) * self.row);
+            self.elements[at].put(to);
+            for element in &self.elements[at + 1..end] {
+                to.push(b',');
+                element.put(to);
+            }
+            at = end;
+        }
+    }
+
+    /// Ends the row before this one, and begins this one.
+    fn separate(&self, row: usize, to: &mut Vec<u8>) {
+        let mut rows = 1;
+        let whole = self.outer.iter().rev().take_while(|&&size| {
+            rows *= size;
+            row.is_multiple_of(rows)
+        });
+        let lists = 1 + whole.count();
+        bytes(b']', lists, to);
+        to.push(b',');
+        bytes(b'[', lists, to);
+    }
 }
 
 fn bytes(byte: u8, count: usize, to: &mut Vec<u8>) {
@@ -116,13 +171,16 @@ fn bytes(byte: u8, count: usize, to: &mut Vec<u8>) {
 }
 
 /// Is an element that JSON can show.
-trait Plain {
+trait Plain: Sync {
+    /// How much room an element takes, about, with its comma.
+    const TEXT_BYTES: usize;
     fn put(&self, to: &mut Vec<u8>);
 }
 
 macro_rules! plain_as_serde {
     ($($rust:ty),*) => { $(
         impl Plain for $rust {
+            const TEXT_BYTES: usize = 4;
             fn put(&self, to: &mut Vec<u8>) {
                 serde_json::to_writer(to, self).expect("a vector takes whatever is written");
             }
@@ -135,6 +193,7 @@ plain_as_serde!(i8, i16, i32, i64, u8, u16, u32, u64, bool, String);
 macro_rules! plain_float {
     ($($rust:ty, $put:expr;)*) => { $(
         impl Plain for $rust {
+            const TEXT_BYTES: usize = 5 + 2 * size_of::<$rust>();
             #[inline]
             fn put(&self, to: &mut Vec<u8>) {
                 if self.is_nan() {

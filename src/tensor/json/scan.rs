@@ -77,15 +77,40 @@ pub(in crate::tensor) struct Scanner<'t> {
 
 impl<'t> Scanner<'t> {
     pub(in crate::tensor) fn new(text: &'t [u8]) -> Result<Self, SyntaxError> {
-        match std::str::from_utf8(text) {
-            Ok(text) => Ok(Scanner { text, at: 0 }),
-            Err(error) => Err(error_at(text, error.valid_up_to(), Expected::Unicode)),
+        utf8(text).map(Scanner::of)
+    }
+
+    pub(in crate::tensor) fn of(text: &'t str) -> Self {
+        Scanner { text, at: 0 }
+    }
+
+    /// Tells whether all of the text was read.
+    #[inline]
+    pub(in crate::tensor) fn is_at_end(&self) -> bool {
+        self.at == self.text.len()
+    }
+
+    /// Gives how many bytes are left.
+    pub(in crate::tensor) fn left_bytes(&self) -> usize {
+        self.text.len() - self.at
+    }
+
+    /// Reads the list that comes next as a whole, which `read` may leave to others.
+    pub(in crate::tensor) fn whole_list<T>(&mut self, read: impl FnOnce(&'t str) -> Option<T>) -> Option<T> {
+        if self.peek() != Some(b'[') {
+            return None;
         }
+        let start = self.at;
+        let done = self.skip().ok().and_then(read);
+        if done.is_none() {
+            self.at = start;
+        }
+        done
     }
 
     /// Gives how many elements the rest of the text can have: each takes a character and a comma.
     pub(in crate::tensor) fn most_elements(&self) -> usize {
-        (self.text.len() - self.at).div_ceil(2)
+        self.left_bytes().div_ceil(2)
     }
 
     /// Gives the place that is read next, for [`Scanner::since`].
@@ -316,6 +341,13 @@ impl<'t> Scanner<'t> {
     fn expected(&self, expected: Expected) -> SyntaxError {
         error_at(self.text.as_bytes(), self.at, expected)
     }
+}
+
+/// Reads text that must be UTF-8.
+///
+/// Errors: the first place that is not.
+pub fn utf8(text: &[u8]) -> Result<&str, SyntaxError> {
+    std::str::from_utf8(text).map_err(|error| error_at(text, error.valid_up_to(), Expected::Unicode))
 }
 
 #[cold]

@@ -149,7 +149,7 @@ fn every_decimal_is_rounded_as_by_the_standard_library() {
 #[test]
 fn members_are_told_apart_whatever_they_hold() {
     let text = r#" { "b" : [1, {"x": "]},"}] , "a\"":"te,xt" ,"c": -1.5e3 } "#;
-    let found: Vec<(String, &str)> = members(text.as_bytes())
+    let found: Vec<(String, &str)> = members(text)
         .unwrap()
         .into_iter()
         .map(|(name, of)| (name.into_owned(), of))
@@ -161,7 +161,7 @@ fn members_are_told_apart_whatever_they_hold() {
         (name("c"), "-1.5e3"),
     ];
     assert_eq!(found, wanted);
-    assert!(members(b"{}").unwrap().is_empty());
+    assert!(members("{}").unwrap().is_empty());
     for broken in [
         "",
         "[1]",
@@ -174,10 +174,10 @@ fn members_are_told_apart_whatever_they_hold() {
         "{\"a\":\"",
         "{\"a\":1]",
     ] {
-        assert!(members(broken.as_bytes()).is_err(), "{broken}");
+        assert!(members(broken).is_err(), "{broken}");
     }
     assert!(
-        members(br#"{"a":1,"a":2}"#)
+        members(r#"{"a":1,"a":2}"#)
             .unwrap_err()
             .to_string()
             .contains("given twice")

@@ -1,9 +1,10 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use super::build::{Builder, Stop};
+use super::build::{Builder, Sink, Stop};
 use super::error::{Error, Found};
-use super::scan::{Expected, Scanner, SyntaxError, Token};
+use super::parts;
+use super::scan::{Expected, Scanner, SyntaxError, Token, utf8};
 use crate::tensor::cast::Cast;
 use crate::tensor::names::{all, claim};
 use crate::tensor::{IndexPath, NameError, Port, Tensor, TensorName, for_dtype};
@@ -13,15 +14,24 @@ use crate::tensor::{IndexPath, NameError, Port, Tensor, TensorName, for_dtype};
 /// Shape: as [`decode`](super::decode) says.
 /// Errors: as [`decode`](super::decode), and where the text is not JSON or has more after the value.
 pub fn decode_text(text: &[u8], port: &Port) -> Result<Tensor, Error> {
-    let outside = |source| Error::Syntax {
+    decode_str(utf8(text).map_err(|source| outside(port, source))?, port)
+}
+
+/// Reads a tensor as [`decode_text`] does, from text that is known to be UTF-8.
+pub fn decode_str(text: &str, port: &Port) -> Result<Tensor, Error> {
+    let mut scanner = Scanner::of(text);
+    let tensor = read(&mut scanner, port)?;
+    scanner.end().map_err(|source| outside(port, source))?;
+    Ok(tensor)
+}
+
+/// Says that a text is not JSON before or behind its value.
+fn outside(port: &Port, source: SyntaxError) -> Error {
+    Error::Syntax {
         name: port.name.clone(),
         path: IndexPath::default(),
         source,
-    };
-    let mut scanner = Scanner::new(text).map_err(outside)?;
-    let tensor = read(&mut scanner, port)?;
-    scanner.end().map_err(outside)?;
-    Ok(tensor)
+    }
 }
 
 /// Reads the text of a whole map of inputs, `{"NAME": value, …}`, straight into tensors.
@@ -46,8 +56,8 @@ pub fn decode_map(text: &[u8], ports: &[Port]) -> Result<Vec<Tensor>, Error> {
 /// Gives the text of each member of a map, in the order of their names.
 ///
 /// Errors: the text is no map, or one name stands there twice; what a member holds is not looked at.
-pub fn members(text: &[u8]) -> Result<BTreeMap<Cow<'_, str>, &str>, Error> {
-    let mut scanner = Scanner::new(text).map_err(Error::MapSyntax)?;
+pub fn members(text: &str) -> Result<BTreeMap<Cow<'_, str>, &str>, Error> {
+    let mut scanner = Scanner::of(text);
     scanner.take(b'{', Expected::Map).map_err(Error::MapSyntax)?;
     let mut members = BTreeMap::new();
     each_member(scanner, |scanner, name| {
@@ -85,7 +95,7 @@ fn each_member<'t>(
 ///
 /// Errors: the text is no list; what an element is is not looked at.
 pub fn elements(text: &str) -> Result<Vec<&str>, SyntaxError> {
-    let mut scanner = Scanner::new(text.as_bytes())?;
+    let mut scanner = Scanner::of(text);
     scanner.take(b'[', Expected::List)?;
     let mut elements = Vec::new();
     if !scanner.has(b']') {
@@ -104,6 +114,9 @@ pub fn elements(text: &str) -> Result<Vec<&str>, SyntaxError> {
 /// Reads one value as [`decode_text`] does, and leaves what comes behind it.
 pub(in crate::tensor) fn read(scanner: &mut Scanner, port: &Port) -> Result<Tensor, Error> {
     for_dtype!(port.dtype, T => {
+        if let Some(tensor) = parts::read::<T>(scanner, port) {
+            return Ok(tensor);
+        }
         let mut builder = Builder::<T>::new(port, scanner.most_elements());
         match fill(scanner, &mut builder) {
             Ok(()) => builder.finish(),
@@ -116,25 +129,19 @@ pub(in crate::tensor) fn read(scanner: &mut Scanner, port: &Port) -> Result<Tens
 }
 
 /// Says why [`fill`] stopped.
-enum Fault {
+pub(super) enum Fault<S> {
     Text(SyntaxError),
-    Value(Stop),
+    Value(S),
 }
 
-impl From<SyntaxError> for Fault {
+impl<S> From<SyntaxError> for Fault<S> {
     fn from(error: SyntaxError) -> Self {
         Fault::Text(error)
     }
 }
 
-impl From<Stop> for Fault {
-    fn from(stop: Stop) -> Self {
-        Fault::Value(stop)
-    }
-}
-
 /// Reads one value with all that is nested in it.
-fn fill<T: Cast>(scanner: &mut Scanner, builder: &mut Builder<T>) -> Result<(), Fault> {
+pub(super) fn fill<T: Cast, S: Sink<T>>(scanner: &mut Scanner, builder: &mut S) -> Result<(), Fault<S::Stop>> {
     loop {
         builder.row(|elements| {
             scanner.short_numbers(|number| {
@@ -144,27 +151,30 @@ fn fill<T: Cast>(scanner: &mut Scanner, builder: &mut Builder<T>) -> Result<(), 
                 is_taken
             });
         });
+        if builder.is_cut(scanner) {
+            return Ok(());
+        }
         let token = scanner.value()?;
         let found = found(&token);
         let element = match token {
             Token::List => {
-                builder.open()?;
+                builder.open().map_err(Fault::Value)?;
                 if !scanner.has(b']') {
                     continue;
                 }
-                builder.close()?;
+                builder.close().map_err(Fault::Value)?;
                 if leave(scanner, builder)? {
                     continue;
                 }
                 return Ok(());
             }
-            Token::Null | Token::Map => return Err(builder.refuse(found).into()),
+            Token::Null | Token::Map => return Err(Fault::Value(builder.refuse(found))),
             Token::Bool(value) => T::from_bool(value),
             Token::Whole(value) => T::from_integer(value),
             Token::Decimal(decimal) => T::from_decimal(decimal),
             Token::String(text) => T::from_text(&text),
         };
-        builder.push(found, element)?;
+        builder.push(found, element).map_err(Fault::Value)?;
         if !leave(scanner, builder)? {
             return Ok(());
         }
@@ -173,13 +183,13 @@ fn fill<T: Cast>(scanner: &mut Scanner, builder: &mut Builder<T>) -> Result<(), 
 
 /// Goes on after a value: tells whether another follows, having left the lists that end.
 #[inline]
-fn leave<T: Cast>(scanner: &mut Scanner, builder: &mut Builder<T>) -> Result<bool, Fault> {
-    while builder.is_open() {
+fn leave<T, S: Sink<T>>(scanner: &mut Scanner, builder: &mut S) -> Result<bool, Fault<S::Stop>> {
+    while builder.goes_on(scanner) {
         if scanner.has(b',') {
             return Ok(true);
         }
         scanner.take(b']', Expected::CommaOrEndOfList)?;
-        builder.close()?;
+        builder.close().map_err(Fault::Value)?;
     }
     Ok(false)
 }

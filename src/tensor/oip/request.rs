@@ -172,10 +172,7 @@ impl<'t> Reader<'t, '_> {
                 binary::decode(&port.name, port.dtype, &shape, data)?
             }
             (Elements::Read(tensor), None) => tensor,
-            (Elements::Text(text), None) => {
-                let mut scanner = Scanner::new(text.as_bytes()).map_err(Error::Syntax)?;
-                elements(&mut scanner, &name, port.dtype, &shape)?
-            }
+            (Elements::Text(text), None) => elements(&mut Scanner::of(text), &name, port.dtype, &shape)?,
             (Elements::Absent, None) | (_, Some(_)) => {
                 return Err(Error::OneForm {
                     name: port.name.clone(),

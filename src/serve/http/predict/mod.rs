@@ -108,9 +108,14 @@ async fn answer(
     let things = read(model, &head.headers, body, shape).await?;
     let (labels, requests): (Vec<_>, Vec<_>) = things.into_iter().map(|thing| (thing.label, thing.request)).unzip();
     let answered = answering::answer(model, requests, &manner, &shared.aside).await?;
-    let document = match shape {
-        Shape::Answers => write::answers(model, &labels, &answered, began),
-        Shape::Predictions => write::predictions(model, &answered)?,
+    let document = {
+        let model = Arc::clone(model);
+        let size_bytes = write::about_bytes(&answered);
+        off_turn(size_bytes, move || match shape {
+            Shape::Answers => Ok(write::answers(&model, &labels, &answered, began)),
+            Shape::Predictions => write::predictions(&model, &answered),
+        })
+        .await?
     };
     Ok(([(header::CONTENT_TYPE, "application/json")], document).into_response())
 }

@@ -23,7 +23,8 @@ pub(in crate::serve::http) fn of_json(body: &[u8], model: &Model) -> Result<Vec<
             "the body is not {{\"input\": …}} or {{\"inputs\": […]}}: {why}"
         ))
     };
-    let members = json::members(body).map_err(|error| no_document(why(&error)))?;
+    let text = json::utf8(body).map_err(|error| no_document(error.to_string()))?;
+    let members = json::members(text).map_err(|error| no_document(why(&error)))?;
     // `instances` is KServe's name for `inputs`.
     if let Some(name) = members
         .keys()
@@ -90,7 +91,7 @@ fn of_value(text: &str, model: &Model) -> Result<Thing, Refusal> {
 
 /// Reads `{"NAME": VALUE, …}`.
 fn of_names(text: &str, sources: &[Source], model: &Model) -> Result<Thing, Refusal> {
-    let pairs = json::members(text.as_bytes())
+    let pairs = json::members(text)
         .map_err(|error| Refusal::bad(format!("an object must hold values by name: {}", why(&error))))?;
     let mut thing = Thing::bare(Request::default());
     for (name, value) in pairs {
@@ -191,7 +192,7 @@ fn of_source(text: &str, source: &Source) -> Result<(Option<String>, Item), Refu
 
 /// Reads a tensor; one without the batch axis is one row.
 fn of_tensor(text: &str, port: &Port) -> Result<Tensor, Refusal> {
-    let read = |port: &Port| json::decode_text(text.as_bytes(), port).map_err(|error| Refusal::bad(chain(&error)));
+    let read = |port: &Port| json::decode_str(text, port).map_err(|error| Refusal::bad(chain(&error)));
     let depth = text.bytes().filter(|byte| !byte.is_ascii_whitespace());
     let depth = depth.take_while(|byte| *byte == b'[').count();
     match port.shape.dims() {

@@ -12,8 +12,15 @@ use crate::serve::answering::Answered;
 use crate::serve::http::Refusal;
 use crate::tensor::{Tensor, json as tensors};
 
-/// About how much room a number and its comma take.
-const NUMBER_BYTES: usize = 10;
+/// Gives about how large the tensors of an answer are, in memory or written.
+pub(super) fn about_bytes(answered: &Answered) -> usize {
+    const ELEMENT_BYTES: usize = 8;
+    let tensors = answered.outcomes.iter().flatten().flat_map(|output| match output {
+        Output::Tensors(tensors) => tensors.as_slice(),
+        Output::Record(_) => &[],
+    });
+    tensors.map(|tensor| tensor.data().len() * ELEMENT_BYTES).sum()
+}
 
 /// Writes the document of `predict`.
 pub(super) fn answers(model: &Model, labels: &[Option<String>], answered: &Answered, began: Instant) -> Vec<u8> {
@@ -69,7 +76,6 @@ fn write_output(model: &Model, output: &Output, to: &mut Vec<u8>) -> io::Result<
             json!(tensor.dtype().name()),
             json!(tensor.shape())
         )?;
-        to.reserve(tensor.data().len() * NUMBER_BYTES);
         tensors::append(tensor, to);
         write!(to, "}}")?;
     }
@@ -115,7 +121,7 @@ fn write_prediction(model: &Model, output: &Output, to: &mut Vec<u8>) -> io::Res
 
 /// Writes a tensor, and one of one row without the axis that says so.
 fn write_row(tensor: &Tensor, to: &mut Vec<u8>) {
-    let mut text = Vec::with_capacity(tensor.data().len() * NUMBER_BYTES);
+    let mut text = Vec::new();
     tensors::append(tensor, &mut text);
     let is_row = tensor.shape().first() == Some(&1);
     match is_row {

@@ -101,7 +101,15 @@ impl<'t> Scanner<'t> {
             return None;
         }
         let start = self.at;
-        let done = self.skip().ok().and_then(read);
+        let rest = self.text[start..].trim_ascii_end();
+        // Where the list is all that is left, its end need not be looked for.
+        let done = match rest.ends_with(']') {
+            true => {
+                self.at += rest.len();
+                read(rest)
+            }
+            false => self.skip().ok().and_then(read),
+        };
         if done.is_none() {
             self.at = start;
         }

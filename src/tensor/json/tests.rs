@@ -386,6 +386,42 @@ fn every_number_of_millionths_is_written_as_serde_json_writes_it() {
 }
 
 #[test]
+fn large_lists_are_read_to_their_end_and_their_faults_are_found() {
+    let tensor = Tensor::from_vec([40, 1000], (0..40_000).map(|at| f64::from(at) / 7.0).collect()).unwrap();
+    let mut text = Vec::new();
+    append(&tensor, &mut text);
+    let text = String::from_utf8(text).unwrap();
+    let port = exact_port(&tensor);
+    for around in [("", ""), (" ", " \n"), ("\n\n", "")] {
+        let text = format!("{}{text}{}", around.0, around.1);
+        assert!(decode_text(text.as_bytes(), &port).unwrap() == tensor);
+    }
+    for behind in ["]", " 1", ",[1]", ",[1]]", "}"] {
+        let error = decode_text(format!("{text}{behind}").as_bytes(), &port).unwrap_err();
+        let column = text.len() + 1 + usize::from(behind.starts_with(' '));
+        assert!(
+            full(&error).ends_with(&format!("expected the end at line 1 column {column}")),
+            "{error}"
+        );
+    }
+    let broken = text.replacen(",5714", ",x5714", 1);
+    assert!(
+        refusal(&broken, &port).contains("at [39][998]: expected a value"),
+        "{}",
+        refusal(&broken, &port)
+    );
+    let short = text.replacen("],[", ",1],[", 1);
+    assert!(refusal(&short, &port).contains("[0]"), "{}", refusal(&short, &port));
+    let ports = ["a", "b"].map(|name| Port {
+        name: TensorName::new(name),
+        ..port.clone()
+    });
+    let map = format!("{{\"b\": {text} , \"a\":{text}}}");
+    let tensors = decode_map(map.as_bytes(), &ports).unwrap();
+    assert!(tensors == [tensor.clone(), tensor]);
+}
+
+#[test]
 fn text_is_the_same_written_whole_and_by_parts() {
     for shape in [
         vec![3, 5_000],

@@ -1,6 +1,6 @@
 //! Texts that end what a model says. Pure.
 
-/// Lets a text through part by part, up to the first of the texts that end it.
+/// Lets a text through part by part, up to the first of the texts that end it: the one that is whole first, and of those the longest.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Stops {
     stops: Vec<String>,
@@ -24,8 +24,8 @@ impl Stops {
             return String::new();
         }
         self.held.push_str(part);
-        let found = self.stops.iter().filter_map(|stop| self.held.find(stop.as_str())).min();
-        if let Some(at) = found {
+        let places = |stop: &String| self.held.find(stop.as_str()).map(|at| (at + stop.len(), at));
+        if let Some((_, at)) = self.stops.iter().filter_map(places).min() {
             self.is_found = true;
             self.held.truncate(at);
             return std::mem::take(&mut self.held);
@@ -73,6 +73,11 @@ mod tests {
         assert_eq!(told(&["\n\n"], &["a\n"]), (vec!["a".into(), "\n".into()], false));
         // The first that comes counts, and not the first that is named.
         assert_eq!(told(&["c", "ab"], &["xa", "bc"]).0.concat(), "x");
+        // What is whole ends the text, whatever longer one could still come of what stands before.
+        for parts in [&["abab"][..], &["ab", "ab"], &["a", "bab"]] {
+            assert_eq!(told(&["b", "abab"], parts).0.concat(), "a");
+        }
+        assert_eq!(told(&["b", "ab"], &["xa", "b"]).0.concat(), "x");
         assert_eq!(
             told(&["日本"], &["a日", "本b"]),
             (vec!["a".into(), String::new(), String::new()], true)
@@ -91,7 +96,8 @@ mod tests {
             cuts.sort_unstable();
             let parts: Vec<&str> = cuts.windows(2).map(|pair| &text[pair[0]..pair[1]]).collect();
             let stops: Vec<&str> = stops.iter().map(String::as_str).collect();
-            let end = stops.iter().filter_map(|stop| text.find(stop)).min();
+            let places = |stop: &&str| text.find(stop).map(|at| (at + stop.len(), at));
+            let end = stops.iter().filter_map(places).min().map(|(_, at)| at);
             let (told, is_found) = told(&stops, &parts);
             prop_assert_eq!(told.concat(), &text[..end.unwrap_or(text.len())]);
             prop_assert_eq!(is_found, end.is_some());

@@ -6,22 +6,23 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::env;
 use crate::gpuxfile::Gpuxfile;
 use crate::oci::{Descriptor, Reference};
-use crate::predict::{self, Item, Modality, Predictor};
+use crate::predict::Predictor;
 use crate::runtime::Session;
 #[cfg(unix)]
 use crate::serve::worker::Worker;
 use crate::serve::{
     Executor, Loaded, Look, ModelName, ModelSource, Moved, OnCores, Settings, Skill, SourceError, Speaker, Version,
+    WarmUp,
 };
-use crate::tensor::{Signature, Tensor};
+use crate::tensor::Signature;
 use crate::transfer;
 
 use super::opened::{EngineArgs, Opened, Purpose};
 use super::remote::RemoteArgs;
 use super::serve::place::{Named, Pinned, Place};
-use super::serve::tuning;
+use super::serve::{tuning, warming};
 use super::subject::Subject;
-use super::{Code, Context, Failure, OrFail, synthetic};
+use super::{Code, Context, Failure, OrFail};
 
 /// Is what the user wants served: references, folders and files, and what the command line says of them.
 pub struct Served {
@@ -344,20 +345,6 @@ fn skill(subject: &Subject, meets_people: bool, context: &Context) -> Result<Ski
     Ok(Skill::Answers(Arc::new(predictor)))
 }
 
-/// Makes inputs of so many rows from a word, for a model that takes texts alone: their shapes are only known from some.
-fn inputs_of_a_text(predictor: &Predictor, rows: usize) -> Option<Vec<Tensor>> {
-    let sources = predictor.pipeline().sources();
-    let takes_texts = !sources.is_empty() && sources.iter().all(|source| source.modality == Modality::Text);
-    if !takes_texts || rows > 1 && predictor.unstackable().is_some() {
-        return None;
-    }
-    let items = sources
-        .into_iter()
-        .map(|source| (source.name, Item::Text("a".to_owned())));
-    let prepared = predictor.prepare(&predict::Request { items: items.collect() }).ok()?;
-    predictor.join(&vec![&prepared; rows]).ok()
-}
-
 /// Says how a model is loaded into this process.
 #[derive(Clone, Copy)]
 pub struct Here<'a> {
@@ -468,23 +455,10 @@ impl Wishes {
         (settings, instances.max(1))
     }
 
-    /// Gives the calls that a model answers before it is ready: one of each number of rows that it will get ready for, where
-    /// it says how large a row is.
-    fn warm_up(&self, signature: &Signature, settings: &Settings, skill: &Skill) -> Vec<Vec<Tensor>> {
-        let Skill::Answers(predictor) = skill else {
-            return Vec::new();
-        };
-        if !self.warm_up {
-            return Vec::new();
+    fn warm_up(&self, signature: &Signature, settings: &Settings, skill: &Skill) -> Vec<WarmUp> {
+        match self.warm_up {
+            true => warming::calls(signature, settings, skill),
+            false => Vec::new(),
         }
-        let inputs = |rows| {
-            let sizes = synthetic::Sizes {
-                batch: rows,
-                ..synthetic::Sizes::default()
-            };
-            let made_up = synthetic::inputs(signature, &sizes).ok();
-            made_up.or_else(|| inputs_of_a_text(predictor, rows))
-        };
-        settings.warm_sizes().filter_map(inputs).collect()
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::error::shown;
 use super::{Error, Repository};
 
 /// The longest name of a model, or of a version, that a call brings. Units: bytes.
@@ -43,7 +44,7 @@ impl Change {
                 _ => {
                     return Err(change.refused(format!(
                         "the parameter `{}` is none: there are `reference` and `version`, both text",
-                        name.chars().take(100).collect::<String>().escape_debug()
+                        shown(&name)
                     )));
                 }
             }
@@ -51,8 +52,7 @@ impl Change {
         for name in [Some(&change.model), change.version.as_ref()].into_iter().flatten() {
             let is_name = !name.is_empty() && name.len() <= LONGEST_NAME;
             if !is_name || name.contains(|letter: char| letter.is_control() || letter == '/') {
-                let name: String = name.chars().take(100).collect();
-                return Err(change.refused(format!("`{}` is no name", name.escape_debug())));
+                return Err(change.refused(format!("`{}` is no name", shown(name))));
             }
         }
         Ok(change)

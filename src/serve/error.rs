@@ -42,3 +42,10 @@ pub enum Error {
     #[error("model `{name}` failed: {why}")]
     Failed { name: String, why: String },
 }
+
+/// Gives a text of a client's as an error may repeat it: on one line, and not all of a long one.
+pub(super) fn shown(text: &str) -> String {
+    const LONGEST: usize = 100;
+    let end = text.char_indices().nth(LONGEST).map_or(text.len(), |(at, _)| at);
+    text[..end].escape_debug().to_string()
+}

@@ -39,7 +39,7 @@ pub use error::Error;
 pub use executor::{Executor, Fault, GenerateCall, OnCores, OneCall};
 pub use http::{Bounds, Origins};
 pub use metrics::{GpuUse, Gpus, Metrics, ModelMetrics, Statistics};
-pub use model::{Loaded, Memory, Model, Profile, Settings};
+pub use model::{Loaded, Memory, Model, Profile, Settings, WarmUp};
 pub use repository::{
     Found, Look, ModelName, ModelSource, Moved, Policy, Repository, SourceError, State, Status, Version, Wanted,
 };

@@ -81,11 +81,20 @@ pub struct Loaded {
     /// What it does for people.
     pub skill: Arc<Skill>,
     /// The calls that every instance must answer before the model is ready.
-    pub warm_up: Vec<Vec<Tensor>>,
+    pub warm_up: Vec<WarmUp>,
     /// Tells how much memory it takes; `None` where it shares the server's process.
     pub memory: Option<Memory>,
     /// What must live as long as the model: leases, watchdogs, worker processes.
     pub held: Box<dyn Any + Send + Sync>,
+}
+
+/// Is a call that an instance answers before its model is ready, with tensors in the signature's order.
+#[derive(Clone, Debug)]
+pub enum WarmUp {
+    /// It asks for the outputs.
+    Call(Vec<Tensor>),
+    /// It asks for a few tokens.
+    Words(Vec<Tensor>),
 }
 
 /// Tells how much memory a model takes now; `None` where the system does not say. Units: bytes.

@@ -5,6 +5,7 @@ pub mod place;
 mod seen;
 mod token;
 pub mod tuning;
+pub mod warming;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 #[cfg(unix)]

@@ -6,6 +6,7 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 
 use super::{Refusal, Shared};
+use crate::serve::error::shown;
 
 /// Says which names the server goes by, and which sites may call it from a browser.
 #[derive(Clone, Debug, Default)]
@@ -78,11 +79,6 @@ fn name_of(host: &str) -> &str {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !name.ends_with(':') => name,
         _ => host,
     }
-}
-
-/// Gives a text of a client's as an error may repeat it.
-pub(super) fn shown(text: &str) -> String {
-    text.chars().take(100).collect::<String>().escape_debug().to_string()
 }
 
 #[cfg(test)]

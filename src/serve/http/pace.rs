@@ -42,6 +42,7 @@ enum Phase {
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 impl Pace {
+    /// Begins to watch a connection that has sent nothing yet.
     pub fn new() -> Arc<Self> {
         Arc::new(Pace(Mutex::new(Phase::New(Instant::now()))))
     }

@@ -18,6 +18,7 @@ pub(in crate::serve) struct Refusal {
 }
 
 impl Refusal {
+    /// Refuses with a status and a sentence that says why, and what to do.
     pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
         Refusal {
             status,

@@ -24,10 +24,12 @@ pub(super) struct Slot {
 }
 
 impl Family {
+    /// Finds a version.
     pub fn slot(&self, version: &str) -> Option<&Slot> {
         self.slots.iter().find(|slot| slot.version == version)
     }
 
+    /// Finds a version, to change it.
     pub fn slot_mut(&mut self, version: &str) -> Option<&mut Slot> {
         self.slots.iter_mut().find(|slot| slot.version == version)
     }

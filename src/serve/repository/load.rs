@@ -1,12 +1,13 @@
 //! Loading, replacing, unloading and letting sleep. All of it blocks, and is done on threads of its own.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{Look, ModelSource, Repository, SourceError, State, lock};
 use crate::runtime::{Cancel, Value};
-use crate::serve::{Error, Event, Fault, Loaded, Model};
+use crate::serve::{Error, Event, Executor, Fault, GenerateCall, Loaded, Model, WarmUp};
 
 /// Says what becomes of a model that sleeps when it is to be replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -216,18 +217,15 @@ fn warmed(source: &dyn ModelSource, name: &str, version: &str) -> Result<Loaded,
     let mut loaded = source.load(name, version)?;
     // A device finds its plan in the first call of a size, and records it in the second.
     let times = if loaded.settings.even_batches { 2 } else { 1 };
-    for inputs in std::mem::take(&mut loaded.warm_up) {
+    for call in std::mem::take(&mut loaded.warm_up) {
         // Beside each other: what a device compiles keeps one core busy for an instance, and for many seconds.
         let answered: Result<Vec<()>, Fault> = thread::scope(|scope| {
             let started: Vec<_> = loaded
                 .executors
                 .iter_mut()
                 .map(|executor| {
-                    let inputs: Vec<Value> = inputs.iter().cloned().map(Value::from).collect();
-                    scope.spawn(move || {
-                        let deadline = Some(Instant::now() + WARM_UP);
-                        (0..times).try_for_each(|_| executor.run(&inputs, deadline, &Cancel::default()).map(drop))
-                    })
+                    let call = call.clone();
+                    scope.spawn(move || (0..times).try_for_each(|_| answer(executor.as_mut(), &call)))
                 })
                 .collect();
             let ended = started.into_iter().map(|warming| warming.join());
@@ -236,4 +234,26 @@ fn warmed(source: &dyn ModelSource, name: &str, version: &str) -> Result<Loaded,
         answered.map_err(|fault| SourceError(format!("it does not answer the call that warms it up: {fault}")))?;
     }
     Ok(loaded)
+}
+
+fn answer(executor: &mut dyn Executor, call: &WarmUp) -> Result<(), Fault> {
+    /// The first is chosen without what the model remembers, the second with it.
+    const TOKENS: u64 = 2;
+    let deadline = Some(Instant::now() + WARM_UP);
+    let cancel = Cancel::default();
+    match call {
+        WarmUp::Call(inputs) => {
+            let inputs: Vec<Value> = inputs.iter().cloned().map(Value::from).collect();
+            executor.run(&inputs, deadline, &cancel).map(drop)
+        }
+        WarmUp::Words(inputs) => {
+            let call = GenerateCall {
+                inputs: inputs.clone(),
+                most_tokens: TOKENS,
+                deadline,
+                cancel: &cancel,
+            };
+            executor.generate(call, &mut |_| ControlFlow::Continue(())).map(drop)
+        }
+    }
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::*;
 use crate::predict::Predictor;
 use crate::runtime::{Cancel, Value};
-use crate::serve::{Executor, Fault, Loaded, Request, Settings, Skill};
+use crate::serve::{Executor, Fault, Loaded, Request, Settings, Skill, WarmUp};
 use crate::tensor::{DType, Dim, Port, Shape, Signature, Tensor, TensorName};
 
 /// Answers with the number of its load, and takes a while.
@@ -41,6 +41,7 @@ struct Source {
     load_takes: Duration,
     call_takes: Duration,
     is_broken: bool,
+    wants_words: bool,
 }
 
 fn signature() -> Signature {
@@ -90,7 +91,10 @@ impl ModelSource for Source {
                 ..Settings::default()
             },
             skill: Arc::new(skill()),
-            warm_up: vec![input()],
+            warm_up: vec![match self.wants_words {
+                true => WarmUp::Words(input()),
+                false => WarmUp::Call(input()),
+            }],
             memory: Some(Box::new(move || Some(bytes))),
             held: Box::new(()),
         })
@@ -221,6 +225,17 @@ fn a_model_that_does_not_answer_its_first_call_is_not_ready() {
         "model `m` is not ready: it does not answer the call that warms it up: no kernel"
     );
     assert!(!repository.is_ready());
+    let wordless = Source {
+        wants_words: true,
+        ..source(&["m"])
+    };
+    let error = runtime().block_on(call(&self::repository(wordless, Policy::default()).0, "m"));
+    assert!(
+        error
+            .unwrap_err()
+            .to_string()
+            .ends_with("warms it up: the model generates no text")
+    );
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::queue::{Job, Next, Queue};
+use super::queue::{Job, Joining, Next, Queue};
 use super::{Answer, Shared, Times, Words, lock};
 use crate::predict::generate::Generated;
 use crate::runtime::{Cancel, Value};
@@ -31,7 +31,7 @@ pub(super) fn serve(shared: &Shared, at: usize) {
 
 /// Is what an instance has taken from the queue.
 enum Work {
-    /// Several requests that one call answers.
+    /// Several requests that one call answers, or one that is filled up.
     Joined(Vec<Job>),
     /// Requests that are answered each by itself.
     Each(Vec<Job>),
@@ -56,8 +56,8 @@ fn wait(shared: &Shared, most: usize) -> Option<Work> {
         }
         state = match state.queue.next(joining, now) {
             Next::Jobs(mut jobs) => {
-                let work = match jobs.len() {
-                    1 => {
+                let work = match jobs.as_slice() {
+                    [job] if !is_filled_up(shared, joining, job) => {
                         take_brisk(shared, &mut state.queue, &mut jobs, most);
                         Work::Each(jobs)
                     }
@@ -87,6 +87,12 @@ fn wait(shared: &Shared, most: usize) -> Option<Work> {
             }
         };
     }
+}
+
+/// Tells whether a request is filled up to a size that the device is ready for, as those are that join.
+fn is_filled_up(shared: &Shared, joining: Joining, job: &Job) -> bool {
+    let rows = job.candidate.rows;
+    joining.most_rows > 1 && job.candidate.key.is_some() && shared.settings.filled(rows) != rows
 }
 
 /// Takes further requests to be answered each by itself, where all are brisk: this instance's share of those that wait.

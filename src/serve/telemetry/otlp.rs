@@ -82,6 +82,7 @@ pub struct Exporter {
 }
 
 impl Exporter {
+    /// Sends what it is given to `collector`, from a task of its own; what does not get there is counted in `lost`.
     pub fn start(collector: Collector, lost: Arc<Lost>) -> Self {
         let (sender, receiver) = mpsc::channel(WAITING);
         let (stop, stopped) = (Arc::new(Notify::new()), Arc::new(Notify::new()));

@@ -24,6 +24,7 @@ pub struct Pulses {
 }
 
 impl Pulses {
+    /// Begins to look: the first rates are those from now on.
     pub fn new() -> Self {
         Pulses {
             looked: Instant::now(),

@@ -2,10 +2,9 @@ use std::io;
 use std::ops::Range;
 
 use half::{bf16, f16};
-use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use serde_json::Value;
 
-use super::parts::parts_of;
+use super::cores;
 use crate::tensor::{Tensor, for_data};
 
 /// So few elements are written sooner than another core is woken.
@@ -14,8 +13,7 @@ const FEW_ELEMENTS: usize = 1 << 13;
 /// Writes a tensor as a JSON value, nested as its shape.
 ///
 /// Every number is the shortest decimal that comes back as the same element of its type, whole numbers up to 2^24 are
-/// exact; NaN and the infinities are the
-/// strings `NaN`, `Infinity` and `-Infinity`.
+/// exact; NaN and the infinities are the strings `NaN`, `Infinity` and `-Infinity`.
 pub fn encode(tensor: &Tensor) -> Value {
     let mut text = Vec::new();
     append(tensor, &mut text);
@@ -114,19 +112,16 @@ impl<'a, T: Plain> Lists<'a, T> {
 
     /// Appends elements with what stands before and between them, many on all cores.
     fn append_span(&self, span: Range<usize>, to: &mut Vec<u8>) {
-        match parts_of(span.len(), FEW_ELEMENTS) {
+        match cores::parts_of(span.len(), FEW_ELEMENTS) {
             1 => self.append_part(span, to),
             parts => {
                 let each = span.len().div_ceil(parts);
-                let texts: Vec<Vec<u8>> = (0..parts)
-                    .into_par_iter()
-                    .map(|part| {
-                        let start = span.start + part * each;
-                        let mut text = Vec::new();
-                        self.append_part(start..span.end.min(start + each), &mut text);
-                        text
-                    })
-                    .collect();
+                let texts = cores::each(parts, |part| {
+                    let start = span.start + part * each;
+                    let mut text = Vec::new();
+                    self.append_part(start..span.end.min(start + each), &mut text);
+                    text
+                });
                 to.reserve(texts.iter().map(Vec::len).sum());
                 texts.iter().for_each(|text| to.extend_from_slice(text));
             }

@@ -5,6 +5,7 @@
 //! read straight into typed elements: no tree of values stands between. Large texts are read and written on all cores.
 
 mod build;
+mod cores;
 mod decode;
 mod encode;
 mod error;

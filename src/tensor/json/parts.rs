@@ -3,9 +3,8 @@
 //! A text of numbers is cut behind commas. What stands in a part can be read without what stands before it, but for where in the
 //! tensor that is: each part keeps account of its lists, and one pass over these accounts finds the shape.
 
-use rayon::iter::{IntoParallelIterator, ParallelIterator};
-
 use super::build::{Builder, Sink};
+use super::cores;
 use super::error::Found;
 use super::scan::Scanner;
 use super::text::fill;
@@ -15,25 +14,15 @@ use crate::tensor::{MAX_RANK, Port, Tensor};
 /// So few bytes are read sooner than another core is woken.
 const FEW_BYTES: usize = 1 << 16;
 
-/// Gives how many parts are worth their threads: one where there is no second core, or no more than `few` for it.
-pub(super) fn parts_of(count: usize, few: usize) -> usize {
-    /// More parts than cores, so that a core that comes late finds less to do.
-    const PARTS_PER_CORE: usize = 2;
-    match rayon::current_num_threads() {
-        1 => 1,
-        cores => (count / few).clamp(1, cores * PARTS_PER_CORE),
-    }
-}
-
 /// Reads a list that comes next, where that is worth more than one core.
 ///
 /// `None` says nothing of the text, of which nothing was read then: it is small, or has a fault that reading it from its beginning
 /// tells.
 pub(super) fn read<T: Cast + Send>(scanner: &mut Scanner<'_>, port: &Port) -> Option<Tensor> {
-    if parts_of(scanner.left_bytes(), FEW_BYTES) == 1 {
+    if cores::parts_of(scanner.left_bytes(), FEW_BYTES) == 1 {
         return None;
     }
-    scanner.whole_list(|text| match parts_of(text.len(), FEW_BYTES) {
+    scanner.whole_list(|text| match cores::parts_of(text.len(), FEW_BYTES) {
         1 => None,
         count => read_parts::<T>(text, count, port),
     })
@@ -43,8 +32,10 @@ pub(super) fn read<T: Cast + Send>(scanner: &mut Scanner<'_>, port: &Port) -> Op
 fn read_parts<T: Cast + Send>(text: &str, count: usize, port: &Port) -> Option<Tensor> {
     text.strip_prefix('[')?.strip_suffix(']')?;
     let texts = cut(text, count);
-    let parts: Vec<Part<T>> = texts.into_par_iter().map(Part::read).collect::<Option<_>>()?;
+    let parts = cores::each(texts.len(), |at| Part::read(texts[at]));
+    let parts: Vec<Part<T>> = parts.into_iter().collect::<Option<_>>()?;
     let mut builder = Builder::new(port, 0);
+    let mut has_begun = false;
     let mut elements = Vec::with_capacity(parts.iter().map(|part| part.elements.len()).sum());
     for part in parts {
         let mut rest = part.elements.len();
@@ -55,7 +46,9 @@ fn read_parts<T: Cast + Send>(text: &str, count: usize, port: &Port) -> Option<T
                 builder.is_open().then(|| builder.close().ok())??;
             }
             for _ in 0..lists.opened {
-                builder.open().ok()?;
+                // Behind the end of the list nothing comes.
+                (builder.is_open() || !has_begun).then(|| builder.open().ok())??;
+                has_begun = true;
             }
         }
         builder.count(rest).ok()?;
@@ -254,6 +247,9 @@ mod tests {
             "[1,2",
             "[1,2]]",
             "[1],[2]",
+            "[],[]",
+            "[[]],[[]]",
+            "[],1",
             "[1,2]3,4",
             "]1,2[",
             "[1,true,{}]",

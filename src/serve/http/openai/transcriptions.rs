@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::{OpenAiRefusal, counted, model_for, unsupported};
 use crate::predict::{Answer, Item, Output, Request};
+use crate::serve::error::shown;
 use crate::serve::http::accept::collect;
 use crate::serve::http::predict::{Field, fields, manner};
 use crate::serve::http::{Head, Refusal, Shared};
@@ -64,11 +65,8 @@ fn read(fields: Vec<Field>) -> Result<Asked, Refusal> {
             ("temperature", _) => return Err(unsupported("the model decodes greedily: `temperature` must be 0")),
             ("stream", "false") => {}
             (other, _) => {
-                let other: String = other.chars().take(100).collect();
-                return Err(unsupported(&format!(
-                    "`{}` has no effect here: leave it out",
-                    other.escape_debug()
-                )));
+                let other = shown(other);
+                return Err(unsupported(&format!("`{other}` has no effect here: leave it out")));
             }
         }
     }

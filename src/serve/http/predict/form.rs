@@ -10,6 +10,7 @@ use super::Thing;
 use super::things::{Kind, names, of_bytes, of_field, shortened};
 use crate::predict::{Item, Request};
 use crate::serve::Model;
+use crate::serve::error::shown;
 use crate::serve::http::Refusal;
 
 /// The most fields of a form.
@@ -93,9 +94,6 @@ pub(super) async fn read(model: &Arc<Model>, headers: &HeaderMap, body: Bytes) -
 }
 
 fn unknown(name: &str, known: &str) -> Refusal {
-    let name: String = name.chars().take(100).collect();
-    Refusal::bad(format!(
-        "the form has a field `{}`, and the model takes {known}",
-        name.escape_debug()
-    ))
+    let name = shown(name);
+    Refusal::bad(format!("the form has a field `{name}`, and the model takes {known}"))
 }

@@ -32,6 +32,7 @@ pub(super) struct Thing {
 }
 
 impl Thing {
+    /// Makes a thing without a name.
     pub fn bare(request: Request) -> Thing {
         Thing { label: None, request }
     }

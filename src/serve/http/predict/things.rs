@@ -7,8 +7,9 @@ use serde::Deserialize;
 use super::Thing;
 use crate::predict::{Item, Modality, Request, Source};
 use crate::serve::Model;
+use crate::serve::error::shown;
 use crate::serve::executor::chain;
-use crate::serve::http::{Refusal, guard::shown};
+use crate::serve::http::Refusal;
 use crate::tensor::{Dim, Port, Shape, Tensor, json, npy, raw};
 
 /// The most things of one body: each is worked on before the next client's turn.

@@ -14,6 +14,7 @@ mod error;
 mod executor;
 mod gate;
 mod grpc;
+mod hex;
 pub mod http;
 mod loops;
 mod metrics;

@@ -15,7 +15,7 @@ use url::Url;
 
 use super::Lost;
 use super::record::Record;
-use super::trace::hex;
+use super::trace::random_id;
 
 /// How many spans may wait for a slow collector.
 const WAITING: usize = 4096;
@@ -229,7 +229,7 @@ fn spans(record: &Record) -> Vec<Value> {
     let below = |name: &str, start: Duration, took: Duration, attributes: Vec<Value>| {
         json!({
             "traceId": identity.trace_id,
-            "spanId": hex::<8>(),
+            "spanId": random_id::<8>(),
             "parentSpanId": identity.span_id,
             "name": name,
             "kind": 1,

@@ -1,10 +1,9 @@
 //! The ids of a request, and its place in a trace: W3C Trace Context. Pure but for random numbers.
 
-use std::fmt::Write;
-
 use axum::http::{HeaderMap, HeaderName};
 
 use super::{REQUEST_ID, TRACEPARENT, TRACESTATE};
+use crate::serve::hex::hex;
 
 /// The longest request id that is taken. Units: bytes.
 const LONGEST_ID: usize = 128;
@@ -35,11 +34,11 @@ impl Identity {
         let parent = only(headers, &TRACEPARENT).and_then(Parent::read);
         let state = only(headers, &TRACESTATE).filter(|state| parent.is_some() && state.len() <= LONGEST_STATE);
         Identity {
-            request_id: own.map_or_else(hex::<16>, str::to_owned),
+            request_id: own.map_or_else(random_id::<16>, str::to_owned),
             trace_id: parent
                 .as_ref()
-                .map_or_else(hex::<16>, |parent| parent.trace_id.to_owned()),
-            span_id: hex::<8>(),
+                .map_or_else(random_id::<16>, |parent| parent.trace_id.to_owned()),
+            span_id: random_id::<8>(),
             parent_id: parent.as_ref().map(|parent| parent.span_id.to_owned()),
             state: state.map(str::to_owned),
             is_sampled: parent.is_none_or(|parent| parent.is_sampled),
@@ -48,8 +47,8 @@ impl Identity {
 
     /// Writes the header for whoever goes on with the trace.
     pub fn traceparent(&self) -> String {
-        let flags = u8::from(self.is_sampled);
-        format!("00-{}-{}-{flags:02x}", self.trace_id, self.span_id)
+        let flags = if self.is_sampled { "01" } else { "00" };
+        ["00", &self.trace_id, &self.span_id, flags].join("-")
     }
 }
 
@@ -98,15 +97,11 @@ impl<'a> Parent<'a> {
 }
 
 /// Makes an id of random bytes, in hexadecimal digits; it is never all zeros.
-pub fn hex<const BYTES: usize>() -> String {
+pub fn random_id<const BYTES: usize>() -> String {
     let mut bytes = [0; BYTES];
     fastrand::fill(&mut bytes);
     bytes[0] |= 1;
-    let mut text = String::with_capacity(2 * BYTES);
-    for byte in bytes {
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
+    hex(&bytes)
 }
 
 #[cfg(test)]

@@ -317,10 +317,13 @@ ROWS = {"digits": digits, "batching": batching, "added": added, "python-tool": p
 
 
 def main():
+    global GPUX
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seconds", type=int, default=5)
+    parser.add_argument("--gpux", default=GPUX, help="the program to measure (default: the release build)")
     parser.add_argument("--only", action="append", choices=list(ROWS))
     options = parser.parse_args()
+    GPUX = options.gpux
     WORK.mkdir(parents=True, exist_ok=True)
     print("| what | gpux | yardstick | bound | measured | held |\n|---|---|---|---|---|---|", flush=True)
     missed = False

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Error, Executor, Fault, ModelMetrics, Settings};
+use super::{Error, Executor, Fault, ModelMetrics, Settings, loops};
 use crate::predict::batch::{Candidate, Stacking};
 use crate::predict::generate::Generated;
 use crate::runtime::Cancel;
@@ -248,6 +248,7 @@ impl Scheduler {
             drop(state);
             if let Some(executor) = executor.as_deref_mut() {
                 instance::answer_alone(&self.shared, executor, job);
+                loops::linger();
             }
             return Ok(receiver);
         }

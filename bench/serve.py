@@ -176,21 +176,21 @@ def mlp_model():
 
 def relu_model(name, shape):
     """Float64 of one shape through a Relu: what the Python tool can serve."""
-    path = WORK / name / "model.onnx"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    port = lambda name: helper.make_tensor_value_info(name, TensorProto.DOUBLE, shape)
-    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "relu", [port("x")], [port("y")])
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
-    return path
+    return float64_model(name, helper.make_node("Relu", ["x"], ["y"]), shape, shape)
 
 
 def mean_model(name):
     """The mean of a picture of float64: all is read, and next to nothing written."""
+    node = helper.make_node("ReduceMean", ["x"], ["y"], axes=[1, 2, 3], keepdims=0)
+    return float64_model(name, node, [1, 3, 224, 224], [1])
+
+
+def float64_model(name, node, given, made):
+    """One node from `x` to `y`."""
     path = WORK / name / "model.onnx"
     path.parent.mkdir(parents=True, exist_ok=True)
-    node = helper.make_node("ReduceMean", ["x"], ["y"], axes=[1, 2, 3], keepdims=0)
-    given = helper.make_tensor_value_info("x", TensorProto.DOUBLE, [1, 3, 224, 224])
-    graph = helper.make_graph([node], "mean", [given], [helper.make_tensor_value_info("y", TensorProto.DOUBLE, [1])])
+    port = lambda name, shape: helper.make_tensor_value_info(name, TensorProto.DOUBLE, shape)
+    graph = helper.make_graph([node], name, [port("x", given)], [port("y", made)])
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
     return path
 

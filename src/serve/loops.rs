@@ -5,9 +5,8 @@
 
 use std::cell::{Cell, OnceCell};
 use std::io;
-use std::num::NonZero;
 use std::rc::Rc;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -38,9 +37,10 @@ pub(super) fn linger() {
 struct Lingering {
     until: Cell<Option<Instant>>,
     changed: Notify,
-    /// All loops of the server.
-    loops: Arc<OnceLock<Vec<Weak<Loop>>>>,
-    cores: usize,
+    /// That of all loops.
+    connections: Weak<()>,
+    /// How many loops there are: one a core.
+    loops: usize,
 }
 
 impl Lingering {
@@ -55,19 +55,28 @@ impl Lingering {
 
     /// Tells whether there is a core for each connection and its client: else someone else needs this one.
     fn has_room(&self) -> bool {
-        let loops = self.loops.get().map(Vec::as_slice).unwrap_or_default();
-        let held = |one: &Weak<Loop>| one.strong_count().saturating_sub(1);
-        2 * loops.iter().map(held).sum::<usize>() <= self.cores
+        2 * self.connections.strong_count().saturating_sub(1) <= self.loops
     }
 }
 
-/// Is a set of event loops, a thread each. Dropped, they end.
+/// Is a set of event loops, a thread each, and one a core. Dropped, they end.
 #[derive(Debug)]
-pub(super) struct Loops(Vec<Arc<Loop>>);
+pub(super) struct Loops {
+    all: Vec<Arc<Loop>>,
+    /// Held by each connection once more.
+    connections: Arc<()>,
+}
+
+/// Is the place of a connection on a loop, and counts as one while it is held.
+#[derive(Debug)]
+pub(super) struct Seat {
+    on: Arc<Loop>,
+    _counted: Arc<()>,
+}
 
 /// Is an event loop; its holders are counted, and those are connections.
 #[derive(Debug)]
-pub(super) struct Loop {
+struct Loop {
     handle: Handle,
     /// Ends the thread by being dropped.
     _stop: oneshot::Sender<()>,
@@ -78,38 +87,48 @@ impl Loops {
     ///
     /// Errors: the system gives no threads or timers.
     pub fn start(count: usize) -> io::Result<Loops> {
-        let all = Arc::new(OnceLock::new());
-        let loops: Vec<Arc<Loop>> = (0..count.max(1))
-            .map(|_| Loop::start(&all).map(Arc::new))
-            .collect::<io::Result<_>>()?;
-        all.get_or_init(|| loops.iter().map(Arc::downgrade).collect());
-        Ok(Loops(loops))
+        let count = count.max(1);
+        let connections = Arc::new(());
+        let start = |_| Loop::start(Arc::downgrade(&connections), count).map(Arc::new);
+        Ok(Loops {
+            all: (0..count).map(start).collect::<io::Result<_>>()?,
+            connections,
+        })
     }
 
-    /// Gives the loop with the fewest connections, to be held by another.
-    pub fn least_busy(&self) -> Arc<Loop> {
-        let of_all = self.0.iter().min_by_key(|one| Arc::strong_count(one));
-        Arc::clone(of_all.expect("there is at least one loop"))
+    /// Gives another connection a place on the loop with the fewest.
+    pub fn least_busy(&self) -> Seat {
+        let of_all = self.all.iter().min_by_key(|one| Arc::strong_count(one));
+        Seat {
+            on: Arc::clone(of_all.expect("there is at least one loop")),
+            _counted: Arc::clone(&self.connections),
+        }
+    }
+}
+
+impl Seat {
+    /// Where tasks of its loop are started from.
+    pub fn handle(&self) -> &Handle {
+        &self.on.handle
     }
 }
 
 impl Loop {
-    fn start(all: &Arc<OnceLock<Vec<Weak<Loop>>>>) -> io::Result<Loop> {
+    fn start(connections: Weak<()>, loops: usize) -> io::Result<Loop> {
         let runtime = Builder::new_current_thread()
             .enable_all()
             .thread_name("serve-aside")
             .build()?;
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel::<()>();
-        let loops = Arc::clone(all);
         thread::Builder::new().name("serve".to_owned()).spawn(move || {
             let lingering = Rc::new(Lingering {
                 until: Cell::new(None),
                 changed: Notify::new(),
+                connections,
                 loops,
-                cores: thread::available_parallelism().map_or(1, NonZero::get),
             });
-            LINGERING.with(|own| own.get_or_init(|| Rc::clone(&lingering)).clone());
+            LINGERING.with(|own| _ = own.set(Rc::clone(&lingering)));
             runtime.block_on(async {
                 tokio::select! {
                     _ = stopped => {}
@@ -121,11 +140,6 @@ impl Loop {
         })?;
         Ok(Loop { handle, _stop: stop })
     }
-
-    /// Where tasks of this loop are started from.
-    pub fn handle(&self) -> &Handle {
-        &self.handle
-    }
 }
 
 #[cfg(test)]
@@ -135,19 +149,17 @@ mod tests {
     #[test]
     fn a_loop_lingers_only_where_each_connection_and_its_client_have_a_core() {
         let loops = Loops::start(2).unwrap();
-        let all = Arc::new(OnceLock::new());
-        all.get_or_init(|| loops.0.iter().map(Arc::downgrade).collect());
         let lingering = |cores| Lingering {
             until: Cell::new(None),
             changed: Notify::new(),
-            loops: Arc::clone(&all),
-            cores,
+            connections: Arc::downgrade(&loops.connections),
+            loops: cores,
         };
         assert!(lingering(1).has_room());
         let one = loops.least_busy();
         assert!(!lingering(1).has_room() && lingering(2).has_room());
         let other = loops.least_busy();
-        assert!(!Arc::ptr_eq(&one, &other) && !lingering(3).has_room() && lingering(4).has_room());
+        assert!(!Arc::ptr_eq(&one.on, &other.on) && !lingering(3).has_room() && lingering(4).has_room());
     }
 
     #[test]

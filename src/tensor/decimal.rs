@@ -26,10 +26,13 @@ impl Short {
         at += usize::from(is_negative);
         let start = at;
         let mut digits = 0u64;
-        while let Some(digit @ b'0'..=b'9') = text.get(at) {
-            digits = digits.wrapping_mul(10).wrapping_add((digit - b'0').into());
-            at += 1;
-        }
+        let one_by_one = |at: &mut usize, digits: &mut u64| {
+            while let Some(digit @ b'0'..=b'9') = text.get(*at) {
+                *digits = digits.wrapping_mul(10).wrapping_add((digit - b'0').into());
+                *at += 1;
+            }
+        };
+        one_by_one(&mut at, &mut digits);
         let whole = at - start;
         let mut places = 0;
         if text.get(at) == Some(&b'.') {
@@ -52,10 +55,7 @@ impl Short {
                 at += count as usize;
                 break;
             }
-            while let Some(digit @ b'0'..=b'9') = text.get(at) {
-                digits = digits.wrapping_mul(10).wrapping_add((digit - b'0').into());
-                at += 1;
-            }
+            one_by_one(&mut at, &mut digits);
             places = at - start;
             if places == 0 {
                 return None;

@@ -10,7 +10,7 @@ use super::metadata::ModelPath;
 use super::{Head, Refusal, Shared};
 use crate::serve::protocol::SESSION;
 use crate::serve::{self, Caller, Found, Profile, Wanted};
-use crate::tensor::oip;
+use crate::tensor::{Tensor, oip};
 
 /// How much of a body is JSON, where a binary part follows.
 const HEADER_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
@@ -78,7 +78,7 @@ async fn answer(
         words: None,
     };
     let answer = model.call(request).await?;
-    let size_bytes: usize = answer.outputs.iter().map(|tensor| tensor.data().len() * 8).sum();
+    let size_bytes = about_bytes(&answer.outputs);
     let (wanted, id) = (asked.outputs, asked.id);
     let write = move || {
         let ports = &model.signature().outputs;
@@ -120,6 +120,15 @@ async fn decode(body: &Bytes, header_bytes: Option<usize>, profile: &Arc<Profile
 /// Reads what requests have in common that one version is to answer.
 pub(super) fn session(headers: &HeaderMap) -> Option<&str> {
     headers.get(SESSION)?.to_str().ok()
+}
+
+/// Gives about how large tensors are, in memory or written.
+pub(super) fn about_bytes<'t>(tensors: impl IntoIterator<Item = &'t Tensor>) -> usize {
+    const ELEMENT_BYTES: usize = 8;
+    tensors
+        .into_iter()
+        .map(|tensor| tensor.data().len() * ELEMENT_BYTES)
+        .sum()
 }
 
 /// Does work on `size_bytes`, aside where that is much.

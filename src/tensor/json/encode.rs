@@ -24,13 +24,16 @@ pub fn encode(tensor: &Tensor) -> Value {
 ///
 /// Shape: nested as the tensor's; a tensor without elements that would take more than 2^20 lists is one empty list.
 pub fn append(tensor: &Tensor, to: &mut Vec<u8>) {
-    let written = text(tensor, tensor.shape(), usize::MAX, to, |_| Ok(()));
-    debug_assert!(written.is_ok(), "a vector takes whatever is written");
+    append_as(tensor.shape(), tensor, to);
 }
 
 /// Appends the elements of a tensor as one list, in row-major order, whatever its shape.
 pub fn append_flat(tensor: &Tensor, to: &mut Vec<u8>) {
-    let written = text(tensor, &[tensor.data().len()], usize::MAX, to, |_| Ok(()));
+    append_as(&[tensor.data().len()], tensor, to);
+}
+
+fn append_as(shape: &[usize], tensor: &Tensor, to: &mut Vec<u8>) {
+    let written = text(tensor, shape, usize::MAX, to, |_| Ok(()));
     debug_assert!(written.is_ok(), "a vector takes whatever is written");
 }
 
@@ -205,29 +208,30 @@ macro_rules! plain_float {
 
 plain_float! {
     f64, put_f64;
-    f32, put_f32;
+    f32, |value, to| put_float(value, SURE_MILLIONTHS_OF_F32, |wide| wide as f32, to);
     f16, |value: f16, to| put_f64(shortest_half(value.to_f64(), |back| f16::from_f64(back) == value), to);
     bf16, |value: bf16, to| put_f64(shortest_half(value.to_f64(), |back| bf16::from_f64(back) == value), to);
 }
 
-#[inline]
-fn put_f64(value: f64, to: &mut Vec<u8>) {
-    // A decimal of 15 digits or fewer is no other float64's, so that none can be shorter; the quotient of whole numbers that are
-    // exact is rounded once, as the decimal would be when it is read.
-    let millionths = (value.abs() * 1e6 + 0.5) as i64;
-    if (1_000..100_000_000_000_000).contains(&millionths) && millionths as f64 / 1e6 == value.abs() {
-        put_millionths(value < 0.0, millionths as u64, to);
-    } else {
-        to.extend_from_slice(zmij::Buffer::new().format_finite(value).as_bytes());
-    }
-}
+/// Below so many millionths, a decimal has no more digits than any float of the type tells apart.
+const SURE_MILLIONTHS_OF_F32: i64 = 1_000_000;
+const SURE_MILLIONTHS_OF_F64: i64 = 100_000_000_000_000;
 
 #[inline]
-fn put_f32(value: f32, to: &mut Vec<u8>) {
-    // As for float64, with the 6 digits that a float32 tells apart.
-    let millionths = (value.abs() * 1e6 + 0.5) as i32;
-    if (1_000..1_000_000).contains(&millionths) && millionths as f32 / 1e6 == value.abs() {
-        put_millionths(value < 0.0, millionths as u64, to);
+fn put_f64(value: f64, to: &mut Vec<u8>) {
+    put_float(value, SURE_MILLIONTHS_OF_F64, |wide| wide, to);
+}
+
+/// Appends a finite float: `below` bounds the millionths that can be its shortest decimal, `narrow` rounds to its type.
+#[inline]
+fn put_float<F: Copy + Into<f64> + zmij::Float>(value: F, below: i64, narrow: impl Fn(f64) -> F, to: &mut Vec<u8>) {
+    let wide: f64 = value.into();
+    let millionths = (wide.abs() * 1e6 + 0.5) as i64;
+    // A decimal of so few digits is no other float's, so that none can be shorter. The quotient of whole numbers that are exact is
+    // rounded once, as the decimal would be when it is read; and none of so few digits lies so near the middle of two float32
+    // that to narrow it would be another rounding.
+    if (1_000..below).contains(&millionths) && narrow(millionths as f64 / 1e6).into() == wide.abs() {
+        put_millionths(wide < 0.0, millionths as u64, to);
     } else {
         to.extend_from_slice(zmij::Buffer::new().format_finite(value).as_bytes());
     }

@@ -76,12 +76,6 @@ fn cut(text: &str, count: usize) -> Vec<&str> {
     texts
 }
 
-/// Is what stands in a part of a text.
-struct Part<T> {
-    elements: Vec<T>,
-    lists: Vec<Lists>,
-}
-
 /// Is lists that end and begin between two elements, or two other lists.
 #[derive(Default)]
 struct Lists {
@@ -91,29 +85,8 @@ struct Lists {
     opened: u32,
 }
 
-impl<T: Cast> Part<T> {
-    fn read(text: &str) -> Option<Self> {
-        /// Where many lists take less, the account of them would take more memory than the text.
-        const BYTES_PER_LIST: usize = 8;
-        const FEW_LISTS: usize = 16;
-        /// About how many bytes an element takes.
-        const BYTES_PER_ELEMENT: usize = 12;
-        let mut log = Log {
-            elements: Vec::with_capacity(text.len() / BYTES_PER_ELEMENT),
-            lists: Vec::new(),
-            counted: 0,
-            most_lists: text.len() / BYTES_PER_LIST + FEW_LISTS,
-        };
-        fill(&mut Scanner::of(text), &mut log).ok()?;
-        Some(Part {
-            elements: log.elements,
-            lists: log.lists,
-        })
-    }
-}
-
-/// Takes down a part.
-struct Log<T> {
+/// Is what stands in a part of a text.
+struct Part<T> {
     elements: Vec<T>,
     lists: Vec<Lists>,
     /// How many elements stand before the last of the lists.
@@ -124,7 +97,32 @@ struct Log<T> {
 /// Says that a part is left to who reads from the beginning.
 struct Left;
 
-impl<T> Log<T> {
+/// Counts one more list that begins or ends, of which a tensor cannot have any number in one place.
+fn one_more(lists: &mut u32) -> Result<(), Left> {
+    *lists += 1;
+    match *lists as usize > MAX_RANK {
+        true => Err(Left),
+        false => Ok(()),
+    }
+}
+
+impl<T: Cast> Part<T> {
+    fn read(text: &str) -> Option<Self> {
+        /// Where many lists take less, the account of them would take more memory than the text.
+        const BYTES_PER_LIST: usize = 8;
+        const FEW_LISTS: usize = 16;
+        /// About how many bytes an element takes.
+        const BYTES_PER_ELEMENT: usize = 12;
+        let mut part = Part {
+            elements: Vec::with_capacity(text.len() / BYTES_PER_ELEMENT),
+            lists: Vec::new(),
+            counted: 0,
+            most_lists: text.len() / BYTES_PER_LIST + FEW_LISTS,
+        };
+        fill(&mut Scanner::of(text), &mut part).ok()?;
+        Some(part)
+    }
+
     /// Gives the lists that stand behind the last element.
     fn last(&mut self) -> Result<&mut Lists, Left> {
         let before = self.elements.len() - self.counted;
@@ -147,7 +145,7 @@ impl<T> Log<T> {
     }
 }
 
-impl<T> Sink<T> for Log<T> {
+impl<T: Cast> Sink<T> for Part<T> {
     type Stop = Left;
 
     fn row(&mut self, fill: impl FnOnce(&mut Vec<T>)) {
@@ -160,24 +158,14 @@ impl<T> Sink<T> for Log<T> {
     }
 
     fn open(&mut self) -> Result<(), Left> {
-        let lists = self.last()?;
-        lists.opened += 1;
-        match lists.opened as usize > MAX_RANK {
-            true => Err(Left),
-            false => Ok(()),
-        }
+        one_more(&mut self.last()?.opened)
     }
 
     fn close(&mut self) -> Result<(), Left> {
         if self.last()?.opened > 0 {
             self.add(0)?;
         }
-        let lists = self.last()?;
-        lists.closed += 1;
-        match lists.closed as usize > MAX_RANK {
-            true => Err(Left),
-            false => Ok(()),
-        }
+        one_more(&mut self.last()?.closed)
     }
 
     fn refuse(&self, _: Found) -> Left {

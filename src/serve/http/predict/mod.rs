@@ -12,7 +12,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use super::infer::{off_turn, session};
+use super::infer::{about_bytes, off_turn, session};
 use super::metadata::ModelPath;
 use super::{Head, Refusal, Shared};
 use crate::predict::Request;
@@ -111,7 +111,7 @@ async fn answer(
     let answered = answering::answer(model, requests, &manner, &shared.aside).await?;
     let document = {
         let model = Arc::clone(model);
-        let size_bytes = write::about_bytes(&answered);
+        let size_bytes = about_bytes(write::tensors_of(&answered));
         off_turn(size_bytes, move || match shape {
             Shape::Answers => Ok(write::answers(&model, &labels, &answered, began)),
             Shape::Predictions => write::predictions(&model, &answered),

@@ -12,14 +12,12 @@ use crate::serve::answering::Answered;
 use crate::serve::http::Refusal;
 use crate::tensor::{Tensor, json as tensors};
 
-/// Gives about how large the tensors of an answer are, in memory or written.
-pub(super) fn about_bytes(answered: &Answered) -> usize {
-    const ELEMENT_BYTES: usize = 8;
-    let tensors = answered.outcomes.iter().flatten().flat_map(|output| match output {
+/// Gives the tensors of an answer.
+pub(super) fn tensors_of(answered: &Answered) -> impl Iterator<Item = &Tensor> {
+    answered.outcomes.iter().flatten().flat_map(|output| match output {
         Output::Tensors(tensors) => tensors.as_slice(),
         Output::Record(_) => &[],
-    });
-    tensors.map(|tensor| tensor.data().len() * ELEMENT_BYTES).sum()
+    })
 }
 
 /// Writes the document of `predict`.
